@@ -1,0 +1,107 @@
+"""Images a second that `fer_teach.training.fit` trains, end to end: one JSON line a chapter.
+
+    python benchmarks/throughput.py [--chapter NAME] [--batch N] [--threads N] [--precision bf16|fp32] [--seconds S]
+
+Counted: taking batches from memory, augmentation, forward, backward, step, and Lightning around them. Not counted:
+start-up and the first epoch, in which libraries compile their kernels. Images are noise: the speed does not depend on
+their content.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import resource
+import sys
+from dataclasses import replace
+
+
+def deep_emotion(batch, precision):
+    """(network's name, model, data set, loss, recipe) of chapter 01."""
+    from fer_teach import chapters, training
+
+    chapter = chapters.load("01_deep_emotion")
+
+    def loss(logits, target, model):
+        return chapter.deep_emotion_loss(logits, target, model, 1e-4)
+
+    augment = training.Augment(flip=0.5, shift=0.08, rotate=10, scale=0.1)
+    recipe = training.Recipe(batch=batch or 128, precision=precision, augment=augment, ema=0.999)
+    return "DeepEmotion", chapter.DeepEmotion(num_classes=7), noise((1, 48, 48), 7), loss, recipe
+
+
+BUILDERS = {"01_deep_emotion": deep_emotion}
+
+
+def noise(shape, classes, count=4096):
+    """A FaceDataset of random pixels and labels."""
+    import torch
+
+    from fer_teach.data import FaceDataset
+
+    generator = torch.Generator().manual_seed(0)
+    return FaceDataset(
+        name="noise",
+        split="train",
+        images=torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator),
+        labels=torch.randint(0, classes, (count,), generator=generator),
+        classes=tuple(map(str, range(classes))),
+    )
+
+
+def measure(chapter, batch=None, precision="bf16", seconds=5.0):
+    """Train the chapter's network for about so many seconds and return the line's contents as a dict.
+
+    images_per_second: over all epochs but the first. best_images_per_second: over the fastest of them, the figure to
+    compare on a machine that others use too. peak_memory_mb: of the whole process, in MiB.
+    """
+    import torch
+
+    from fer_teach.training import fit
+
+    torch.manual_seed(0)
+    network, model, dataset, loss, recipe = BUILDERS[chapter](batch, precision)
+
+    def epochs(count):
+        run = fit(model, dataset, loss=loss, recipe=replace(recipe, epochs=count), seed=0, progress=False)
+        return [row["seconds"] for row in run.history[1:]]
+
+    times = epochs(max(3, 1 + math.ceil(seconds / epochs(2)[0])))
+    scale = 1 if sys.platform == "darwin" else 1024
+    return {
+        "chapter": chapter,
+        "network": network,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "batch": recipe.batch,
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "images_per_second": round(len(dataset) * len(times) / sum(times), 1),
+        "best_images_per_second": round(len(dataset) / min(times), 1),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20, 1),
+        "n": len(dataset) * len(times),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+    }
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--chapter", choices=sorted(BUILDERS), help="one chapter only")
+    parser.add_argument("--batch", type=int, help="images a step (default: the chapter's)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
+    parser.add_argument("--seconds", type=float, default=5.0, help="about how long to measure each chapter")
+    chosen = parser.parse_args(arguments)
+    if chosen.threads < 1 or chosen.seconds <= 0 or (chosen.batch is not None and chosen.batch < 1):
+        parser.error("--threads, --batch and --seconds must be positive")
+    os.environ.setdefault("OMP_NUM_THREADS", str(chosen.threads))
+    import torch
+
+    torch.set_num_threads(chosen.threads)
+    for chapter in [chosen.chapter] if chosen.chapter else sorted(BUILDERS):
+        print(json.dumps(measure(chapter, chosen.batch, chosen.precision, chosen.seconds)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

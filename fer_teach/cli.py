@@ -1,0 +1,144 @@
+"""The fer-teach command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import __version__, chapters, paths, regress, runner
+from . import record as records
+from .errors import FerTeachError
+
+PROFILES = ("quick", "full", "paper")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 all well, 1 numbers drifted, 2 the user can mend it (one message, no traceback)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.action(options) or 0
+    except FerTeachError as error:
+        print(f"fer-teach: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nfer-teach: interrupted; start the same command again to go on.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fer-teach", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"fer-teach {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="execute chapters and leave their notebooks and records")
+    run.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 01_deep_emotion (default: all)")
+    run.add_argument("--profile", choices=PROFILES, default="quick")
+    run.add_argument("--data", default="rendered", help="name of a data set (default: rendered)")
+    run.add_argument("--root", type=Path, help="the folder where your copy of the data set lies")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--out", type=Path, help="gets CHAPTER.ipynb and CHAPTER.json (default: _build/run)")
+    run.add_argument("--force", action="store_true", help="execute even what did not change")
+    run.set_defaults(action=_run)
+
+    compare = commands.add_parser("regress", help="run the quick profile and compare with baselines/")
+    compare.add_argument("chapters", nargs="*", metavar="CHAPTER")
+    compare.add_argument("--out", type=Path, help="where the runs and regress.html go (default: _build/run)")
+    compare.add_argument("--force", action="store_true", help="execute even what did not change")
+    compare.set_defaults(action=_regress)
+
+    update = commands.add_parser("baseline", help="show how a chapter's quick run differs, then make it the baseline")
+    update.add_argument("chapter", metavar="CHAPTER")
+    update.add_argument("--out", type=Path)
+    update.add_argument("--dry-run", action="store_true", help="show the difference only")
+    update.set_defaults(action=_baseline)
+
+    publish = commands.add_parser("publish", help="make the static book of the executed chapters")
+    publish.add_argument("--executed", type=Path, help="folder of executed notebooks (default: _build/run)")
+    publish.add_argument("--site", type=Path, help="where the book goes (default: _build/html)")
+    publish.set_defaults(action=_publish)
+
+    notebooks = commands.add_parser("notebooks", help="write the .ipynb without outputs beside each chapter")
+    notebooks.add_argument("--check", action="store_true", help="write nothing; fail if one is not up to date")
+    notebooks.set_defaults(action=_notebooks)
+
+    data = commands.add_parser("data", help="data sets: what there is, and is yours complete?")
+    kinds = data.add_subparsers(dest="kind", required=True, metavar="list|check")
+    kinds.add_parser("list", help="a table of the data sets").set_defaults(action=_data_list)
+    check = kinds.add_parser("check", help="counts per class and split, duplicates, anything odd")
+    check.add_argument("name")
+    check.add_argument("--root", type=Path)
+    check.set_defaults(action=_data_check)
+    return parser
+
+
+def _chosen(names: list[str]) -> list[str]:
+    chosen = names or chapters.names()
+    for name in chosen:
+        chapters.source(name)
+    if not chosen:
+        raise FerTeachError(f"There are no chapters in {paths.notebooks()}.")
+    return chosen
+
+
+def _out(options) -> Path:
+    return (options.out or paths.build() / "run").resolve()
+
+
+def _run(options) -> None:
+    root = str(options.root.resolve()) if options.root else None
+    settings = runner.Settings(options.profile, options.data, root, options.seed)
+    for chapter in _chosen(options.chapters):
+        runner.run(chapter, settings, _out(options), force=options.force)
+
+
+def _regress(options) -> int:
+    out, tables = _out(options), {}
+    for chapter in _chosen(options.chapters):
+        measured = runner.run(chapter, runner.Settings(), out, force=options.force)
+        tables[chapter] = regress.lines_for(chapter, measured)
+        print(regress.as_text(chapter, tables[chapter]), flush=True)
+    page = out / "regress.html"
+    page.write_text(regress.as_html(tables))
+    print(f"The same as a page: {page}")
+    return int(any(line.verdict != "ok" for lines in tables.values() for line in lines))
+
+
+def _baseline(options) -> None:
+    (chapter,) = _chosen([options.chapter])
+    measured = runner.run(chapter, runner.Settings(), _out(options))
+    old = regress.read_baseline(chapter)
+    if old:
+        print(regress.as_text(chapter, records.compare(old, measured)))
+    if not options.dry_run:
+        records.write(records.baseline_from(measured, old), regress.baseline_path(chapter))
+        print(f"written: {regress.baseline_path(chapter)}")
+
+
+def _publish(options) -> None:
+    from . import publish
+
+    publish.publish(options.executed or paths.build() / "run", options.site or paths.build() / "html")
+
+
+def _notebooks(options) -> int:
+    stale = chapters.write_notebooks(check=options.check)
+    for path in stale:
+        print(f"{'not up to date' if options.check else 'written'}: {path}")
+    return int(options.check and bool(stale))
+
+
+def _data_list(options) -> None:
+    from .data import check
+
+    print(check.list_text())
+
+
+def _data_check(options) -> None:
+    from .data import check
+
+    print(check.report_text(options.name, options.root))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""What `fer-teach data check` and `fer-teach data list` show: counts, duplicates across splits, anything odd."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from fer_teach import data
+from fer_teach.data.catalog import SPLITS, table
+from fer_teach.data.dataset import FaceDataset, pixel_keys
+from fer_teach.errors import DataError
+
+PUBLISHED = {  # images a split, as the publishers give them
+    "ferplus": {"train": 28_558, "valid": 3_579, "test": 3_573},
+    "fer2013": {"train": 28_709, "valid": 3_589, "test": 3_589},
+}
+STANDARD = {"ferplus": {"train": 25_045, "valid": 3_191, "test": 3_137}}  # after the majority rule
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Images of two splits with equal pixels: how many distinct ones, and how many images they are in each split."""
+
+    first: str
+    second: str
+    distinct: int
+    in_first: int
+    in_second: int
+
+
+@dataclass
+class Report:
+    """What stands in a data set.
+
+    counts    split -> class -> images, by the loader's standard rule; sizes: split -> images before any rule
+    shared    duplicates between two splits, over `sizes`' images; unique: distinct images over all splits
+    subjects  split -> number of people, empty where unknown
+    missing   split -> why it could not be loaded
+    odd       sentences about everything unexpected
+    """
+
+    name: str
+    source: str
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    subjects: dict[str, int] = field(default_factory=dict)
+    shared: list[Shared] = field(default_factory=list)
+    unique: int = 0
+    missing: dict[str, str] = field(default_factory=dict)
+    odd: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        splits = list(self.counts)
+        classes = list(next(iter(self.counts.values())))
+        rows = [["class", *splits, "all"]]
+        for name in classes:
+            row = [self.counts[split][name] for split in splits]
+            rows.append([name, *row, sum(row)])
+        totals = [sum(self.counts[split].values()) for split in splits]
+        rows.append(["all", *totals, sum(totals)])
+        if totals != [self.sizes[split] for split in splits]:
+            rows.append(["before the vote rule", *self.sizes.values(), sum(self.sizes.values())])
+        if self.subjects:
+            rows.append(["subjects", *self.subjects.values(), ""])
+        lines = [f"{self.name}: {self.source}", "", *_align(rows), ""]
+        lines.append(f"{self.unique:,} of {sum(self.sizes.values()):,} images are unique, pixel for pixel.")
+        for pair in self.shared:
+            lines.append(
+                f"{pair.first} and {pair.second} share {pair.distinct:,} distinct images: "
+                f"{pair.in_first:,} images of {pair.first}, {pair.in_second:,} of {pair.second}."
+            )
+        lines += [f"No split {split!r}: {why}" for split, why in self.missing.items()]
+        lines += [f"Odd: {sentence}" for sentence in self.odd] or ["Nothing odd."]
+        return "\n".join(lines)
+
+
+def check(name: str, root: str | os.PathLike | None = None) -> Report:
+    """Load every split, count, compare the splits pixel for pixel and with the published numbers.
+
+    A split that cannot be loaded is reported and the others are still checked. Errors: DataError where none loads.
+    """
+    report = Report(name, _source(name, root))
+    whole: dict[str, FaceDataset] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for split in SPLITS:
+            try:
+                standard = data.load(name, root, split)
+                whole[split] = data.load(name, root, split, rule="all") if name == "ferplus" else standard
+            except DataError as error:
+                report.missing[split] = str(error)
+                continue
+            report.counts[split] = standard.counts()
+            report.sizes[split] = len(whole[split])
+            if standard.subjects is not None:
+                report.subjects[split] = len(standard.subjects.unique())
+    if not whole:
+        raise DataError("\n".join(dict.fromkeys(report.missing.values())))
+    report.odd += dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, UserWarning))
+    _compare_splits(report, whole)
+    _compare_published(report)
+    return report
+
+
+def report_text(name: str, root: str | os.PathLike | None = None) -> str:
+    """`check` as text for the terminal."""
+    return str(check(name, root))
+
+
+def list_text(root: str | os.PathLike | None = None) -> str:
+    """Known data sets as text: name, what it is, chapters, licence, state; then who grants access to each."""
+    known = table(root)
+    columns = ("name", "what", "chapters", "licence", "state")
+    lines = _align([list(columns), *([row[column] for column in columns] for row in known)])
+    return "\n".join([*lines, "", "Access", *(f"  {row['name']}: {row['access']}" for row in known)])
+
+
+def _source(name: str, root) -> str:
+    state = next((row["state"] for row in table(root) if row["name"] == name), "")
+    return state or "unknown"
+
+
+def _compare_splits(report: Report, whole: dict[str, FaceDataset]) -> None:
+    keys = {split: Counter(pixel_keys(dataset.images)) for split, dataset in whole.items()}
+    report.unique = len(set().union(*keys.values()))
+    for first, second in combinations(keys, 2):
+        both = keys[first].keys() & keys[second].keys()
+        in_first, in_second = (sum(keys[split][key] for key in both) for split in (first, second))
+        report.shared.append(Shared(first, second, len(both), in_first, in_second))
+    for split, dataset in whole.items():
+        flat = dataset.images.flatten(1)
+        constant = int((flat.amin(1) == flat.amax(1)).sum())
+        if constant:
+            report.odd.append(f"{constant:,} image{'s' * (constant > 1)} of {split} show one grey value only.")
+        absent = [name for name, n in report.counts[split].items() if n == 0]
+        if absent:
+            report.odd.append(f"{split} has no image of {', '.join(absent)}.")
+
+
+def _compare_published(report: Report) -> None:
+    for numbers, found, what in (
+        (PUBLISHED, report.sizes, "images"),
+        (
+            STANDARD,
+            {split: sum(counts.values()) for split, counts in report.counts.items()},
+            "images by the standard rule",
+        ),
+    ):
+        for split, expected in numbers.get(report.name, {}).items():
+            if split in found and found[split] != expected:
+                report.odd.append(f"{split} has {found[split]:,} {what}, {expected:,} were published.")
+
+
+def _align(rows: list[list]) -> list[str]:
+    """Columns of equal width: numbers to the right, words to the left."""
+    text = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*text, strict=True)]
+    right = [any(isinstance(row[i], int) for row in rows) for i in range(len(widths))]
+    return [
+        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
+        for row in text
+    ]

@@ -1,0 +1,122 @@
+"""FER2013: 48 x 48 grey faces, seven classes (Goodfellow et al. 2013, "Challenges in Representation Learning").
+
+Official split: Training = train, PublicTest = valid, PrivateTest = test; 28,709 / 3,589 / 3,589 images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fer_teach.data import kaggle
+from fer_teach.data.catalog import missing
+from fer_teach.data.dataset import FaceDataset
+from fer_teach.data.pictures import grey_images
+from fer_teach.data.tablefile import TableFile
+from fer_teach.errors import DataError
+
+CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+FOLDERS = {
+    "train": ("FER2013Train", "Training", "train"),
+    "valid": ("FER2013Valid", "PublicTest", "valid"),
+    "test": ("FER2013Test", "PrivateTest", "test"),
+}
+_COLUMNS = ["image", "Usage", "emotion"]
+
+
+def load(places: list[Path], split: str) -> FaceDataset:
+    """One split, from Kaggle's table (plain or packed), else from PNG folders with a csv `image,Usage,emotion`.
+
+    The csv may have any name; the images stand in FER2013Train|Valid|Test, Training|PublicTest|PrivateTest,
+    train|valid|test, images, or beside the csv. Errors: DataError naming file and row.
+    """
+    table = kaggle.find(places)
+    if table is not None:
+        arrays = kaggle.read(table)
+        chosen = arrays["usage"] == list(kaggle.USAGES).index(split)
+        if not chosen.any():
+            raise kaggle.empty_split(table, split, arrays["usage"])
+        return _dataset(split, arrays["images"][chosen], arrays["emotion"][chosen])
+    return _from_folders(_labels_file(places), split)
+
+
+def find(places: list[Path]) -> str:
+    """The file that `load` would read. Errors: DataError where there is none."""
+    return str(kaggle.find(places) or _labels_file(places))
+
+
+def _dataset(split: str, images: np.ndarray, labels: np.ndarray) -> FaceDataset:
+    return FaceDataset("fer2013", split, torch.from_numpy(images)[:, None], torch.from_numpy(labels), CLASSES)
+
+
+def _labels_file(places: list[Path]) -> TableFile:
+    looked = []
+    for place in places:
+        files = [place] if place.is_file() else sorted(place.glob("*.csv"))
+        lacking = {file: _lacking(file) for file in files}
+        fitting = [file for file in files if not lacking[file]]
+        looked += [str(place), *(f"{file} (no column {', '.join(lacking[file])})" for file in files if lacking[file])]
+        if len(fitting) > 1:
+            named = [file for file in fitting if file.name == "fer2013_labels.csv"]
+            if not named:
+                raise DataError(
+                    f"{place}: several csv files have the columns image, Usage, emotion: "
+                    f"{', '.join(file.name for file in fitting)}. Keep one, or name it fer2013_labels.csv."
+                )
+            fitting = named
+        if fitting:
+            return TableFile(fitting[0])
+    raise missing("fer2013", looked)
+
+
+def _lacking(file: Path) -> list[str]:
+    try:
+        header = [name.lower() for name in TableFile(file).header()]
+    except DataError:
+        header = []
+    return [name for name in _COLUMNS if name.lower() not in header]
+
+
+def _from_folders(table: TableFile, split: str) -> FaceDataset:
+    names, labels, rows, usages = [], [], [], []
+    seen: dict[str, int] = {}
+    for row, (name, usage, emotion) in table.rows(_COLUMNS):
+        where = f"{table}, row {row}"
+        name = plain_name(name, where)
+        if name in seen:
+            raise DataError(f"{where}: image {name} was listed already in row {seen[name]}. Keep one of the two rows.")
+        seen[name] = row
+        usages.append(kaggle.parse_usage(usage, where))
+        labels.append(kaggle.parse_emotion(emotion, where))
+        names.append(name)
+        rows.append(row)
+    chosen = [i for i, usage in enumerate(usages) if usage == list(kaggle.USAGES).index(split)]
+    if not chosen:
+        raise kaggle.empty_split(table, split, np.array(usages, np.int64))
+    folder = _folder(table.path.parent, split, names[chosen[0]])
+    listed = [names[i] for i in chosen]
+    images = grey_images(f"fer2013-{split}", folder, listed, table.path, [rows[i] for i in chosen], kaggle.SIZE)
+    return _dataset(split, images, np.array([labels[i] for i in chosen], np.int64))
+
+
+def _folder(root: Path, split: str, first: str) -> Path:
+    candidates = [root / name for name in (*FOLDERS[split], "images")]
+    there = [folder for folder in candidates if folder.is_dir()]
+    for folder in (*there, root):
+        if (folder / first).exists():
+            return folder
+    if not there:
+        raise missing(
+            "fer2013", [str(folder) for folder in (*candidates, root)], f"no folder with the images of split {split!r}"
+        )
+    return there[0]
+
+
+def plain_name(text: str, where: str) -> str:
+    """A file name without folders. Errors: DataError beginning with `where`."""
+    name = text.strip()
+    if not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
+        raise DataError(f"{where}: {text!r} is not the name of an image file.")
+    return name

@@ -1,0 +1,11 @@
+"""Errors meant for the reader: the command line prints their message alone, without a traceback."""
+
+from __future__ import annotations
+
+
+class FerTeachError(Exception):
+    """Something the user can put right; the message says what and how."""
+
+
+class DataError(FerTeachError):
+    """A data set is missing, damaged, or not laid out as documented; the message names file and row."""

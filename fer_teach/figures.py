@@ -1,0 +1,230 @@
+"""Figures in one visual language: one colour and one marker per emotion, opaque paper, small faces drawn sharp.
+
+Every function returns a matplotlib Figure. Images are uint8 tensors or float tensors in [-1, 1] of shape (H, W),
+(1, H, W) or (3, H, W); maps are float arrays (h, w) of any scale.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+# Okabe and Ito's colours, distinct for the colour-blind, and a marker each, distinct in grey.
+EMOTIONS = {
+    "neutral": ("#6b6b6b", "o"),
+    "happiness": ("#b8860b", "^"),
+    "surprise": ("#cc79a7", "*"),
+    "sadness": ("#0072b2", "v"),
+    "anger": ("#d55e00", "s"),
+    "disgust": ("#009e73", "D"),
+    "fear": ("#5b3a8c", "P"),
+    "contempt": ("#000000", "X"),
+}
+_SYNONYMS = {"happy": "happiness", "sad": "sadness", "angry": "anger"}
+
+
+def use_style() -> None:
+    """Set the book's matplotlib style for this session."""
+    plt.style.use(str(resources.files("fer_teach") / "fer_teach.mplstyle"))
+
+
+def emotion_style(name: str) -> dict:
+    """Colour and marker of an emotion; names of FER2013 ("happy") and unknown ones are taken too."""
+    colour, marker = EMOTIONS.get(_SYNONYMS.get(name, name), ("#2b2b2b", "o"))
+    return {"color": colour, "marker": marker}
+
+
+def pixels(image) -> np.ndarray:
+    """An image as matplotlib draws it: (H, W) or (H, W, 3), in 0..1."""
+    image = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
+    scaled = image / 255.0 if image.dtype == np.uint8 else (image + 1) / 2
+    scaled = np.clip(scaled, 0, 1)
+    if scaled.ndim == 3:
+        scaled = scaled[0] if scaled.shape[0] == 1 else scaled.transpose(1, 2, 0)
+    return scaled
+
+
+def gallery(images, titles=None, columns: int = 8, maps=None, size: float = 1.1):
+    """Images in a grid. titles: one string each; maps: one (h, w) each, laid over it; size: inches each."""
+    count = len(images)
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    height = size + (0.28 if titles else 0)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, axis in enumerate(axes.flat[:count]):
+        show(axis, images[i], None if maps is None else maps[i])
+        if titles:
+            axis.set_title(titles[i], fontsize=11, loc="center", pad=3)
+    return figure
+
+
+def show(axis, image, overlay=None) -> None:
+    """Draw one image, and a map over it, on an axis."""
+    drawn = pixels(image)
+    height, width = drawn.shape[:2]
+    axis.imshow(drawn, cmap="gray", vmin=0, vmax=1, extent=(0, width, height, 0))
+    if overlay is not None:
+        strength = _unit(overlay)
+        axis.imshow(
+            strength,
+            cmap="inferno",
+            alpha=0.15 + 0.6 * strength,
+            extent=(0, width, height, 0),
+            interpolation="bilinear",
+        )
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+
+
+def _unit(values) -> np.ndarray:
+    values = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
+    span = values.max() - values.min()
+    return (values - values.min()) / span if span > 0 else np.zeros_like(values)
+
+
+def mesh(axis, grid, image=None, step: int = 6) -> None:
+    """Draw a sampling grid (H, W, 2), x and y in -1..1, as a mesh over the image that it reads from."""
+    grid = np.asarray(grid)
+    height, width = grid.shape[:2]
+    if image is not None:
+        show(axis, image)
+    x, y = (grid[..., 0] + 1) * width / 2, (grid[..., 1] + 1) * height / 2
+    lines = sorted({*range(0, height, step), height - 1})
+    for i in lines:
+        axis.plot(x[i], y[i], color="#e8590c", lw=0.9)
+        axis.plot(x[:, i], y[:, i], color="#e8590c", lw=0.9)
+    margin = 0.3
+    axis.set(xlim=(-margin * width, (1 + margin) * width), ylim=((1 + margin) * height, -margin * height))
+    axis.set_aspect("equal")
+    axis.axis("off")
+
+
+def transform_panel(image, grid, warped, change: dict[str, float]):
+    """One state of a spatial transformer: the mesh over the input, what it reads, and the change in words."""
+    with plt.rc_context({"figure.constrained_layout.use": False}):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(5.6, 3.1))
+        figure.subplots_adjust(0.02, 0.02, 0.98, 0.8, wspace=0.06)
+    mesh(left, grid, image)
+    left.set_title("where it reads", loc="center")
+    show(right, warped)
+    right.set_title("what it reads", loc="center")
+    figure.suptitle(", ".join(f"{name} {value:g}" for name, value in change.items()), fontsize=12)
+    return figure
+
+
+def curves(histories: dict[str, list[dict]], columns=("train_loss", "valid_loss", "valid_accuracy")):
+    """Training curves: histories maps a run's name to its list of per-epoch dicts; one panel per column."""
+    markers = "osD^vPX*"
+    figure, axes = plt.subplots(1, len(columns), figsize=(3.4 * len(columns), 3.2), squeeze=False)
+    for axis, column in zip(axes.flat, columns, strict=True):
+        for number, (name, history) in enumerate(histories.items()):
+            points = [(row["epoch"], row[column]) for row in history if row.get(column) is not None]
+            every = max(1, len(points) // 6)
+            axis.plot(*zip(*points, strict=True), marker=markers[number % 8], markevery=every, label=name)
+        axis.set(xlabel="epoch", title=column.replace("_", " "))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].legend()
+    return figure
+
+
+def confusion(matrix, classes, title: str = ""):
+    """A confusion matrix as row shares; rows are the true classes. matrix: (C, C) counts."""
+    import seaborn
+
+    counts = np.asarray(matrix, dtype=float)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure, axis = plt.subplots(figsize=(1.6 + 0.62 * len(classes), 1.2 + 0.56 * len(classes)))
+    labels = np.array([[f"{100 * share:.0f}" for share in row] for row in shares])
+    seaborn.heatmap(
+        shares, annot=labels, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, linewidths=0.6,
+        linecolor="#fbfaf7", xticklabels=classes, yticklabels=classes, ax=axis, annot_kws={"fontsize": 11},
+    )  # fmt: skip
+    axis.set(xlabel="predicted (per cent of the true class)", ylabel="true", title=title)
+    axis.tick_params(axis="x", rotation=45)
+    axis.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def intervals(labels, means, lows, highs, xlabel: str, reference: float | None = None, reference_label: str = ""):
+    """A dot and its interval per row, first row on top; reference: a vertical line, such as a reported number."""
+    means, lows, highs = (np.asarray(v, dtype=float) for v in (means, lows, highs))
+    rows = np.arange(len(labels))[::-1]
+    figure, axis = plt.subplots(figsize=(7.2, 0.8 + 0.42 * len(labels)))
+    axis.hlines(rows, lows, highs, color="#1f5a8a", lw=2)
+    axis.plot(means, rows, "o", color="#1f5a8a")
+    if reference is not None:
+        axis.axvline(reference, color="#c4572b", ls="--", lw=1.4)
+        axis.annotate(reference_label, (reference, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
+                      textcoords="offset points", va="top", color="#a03f15", fontsize=11)  # fmt: skip
+    axis.set(yticks=rows, yticklabels=labels, xlabel=xlabel, ylim=(-0.6, len(labels) - 0.4))
+    return figure
+
+
+def thetas(before: dict, after: dict):
+    """The six numbers of theta per group of images, before and after training: means with one standard deviation.
+
+    before, after: group's name -> (N, 2, 3).
+    """
+    names = [rf"$\theta_{{{i}{j}}}$" for i in (1, 2) for j in (1, 2, 3)]
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.4), sharey=True)
+    for axis, held, title in zip(axes, (before, after), ("before training", "after training"), strict=True):
+        for number, (group, theta) in enumerate(held.items()):
+            flat = np.asarray(theta).reshape(len(theta), 6)
+            at = np.arange(6) + (number - (len(held) - 1) / 2) * 0.16
+            axis.errorbar(at, flat.mean(0), flat.std(0), fmt="osD^vP"[number], ms=5, lw=1.2, label=group)
+        axis.plot(np.arange(6), [1, 0, 0, 0, 1, 0], "_", color="#8a8a8a", ms=22, zorder=0)
+        axis.set(xticks=range(6), xticklabels=names, title=title)
+    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def sliders(function, alt: str, /, **ranges):
+    """A slider per keyword of function(**values) -> Figure; ranges: keyword -> (low, high, step, start).
+
+    Under the book's runner these are twins, which work on the page without a kernel, one keyword each, the others
+    left at the function's defaults. With a kernel they are live (ipywidgets) and move together. alt: what the pictures
+    show.
+    """
+    import os
+
+    from .record import VARIABLE
+
+    return _twins(function, alt, ranges) if VARIABLE in os.environ else _live(function, ranges)
+
+
+def _twins(function, alt: str, ranges: dict):
+    from .twin import twin
+
+    class Twins(list):
+        def _repr_html_(self) -> str:
+            return "".join(made._repr_html_() for made in self)
+
+    made = Twins()
+    for name, (low, high, step, start) in ranges.items():
+        values = np.arange(low, high + step / 2, step).round(6)
+        frames = [(f"{value:g}", function(**{name: float(value)})) for value in values]
+        alts = [f"{alt}, {name} {value:g}." for value in values]
+        made.append(twin(frames, name, alts, start=int(np.abs(values - start).argmin())))
+    return made
+
+
+def _live(function, ranges: dict):
+    import ipywidgets
+    from IPython.display import display
+
+    def draw(**values):
+        figure = function(**values)
+        display(figure)
+        plt.close(figure)
+
+    made = {
+        name: ipywidgets.FloatSlider(
+            value=start, min=low, max=high, step=step, description=name, continuous_update=False
+        )
+        for name, (low, high, step, start) in ranges.items()
+    }
+    return ipywidgets.interactive(draw, **made)

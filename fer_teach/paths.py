@@ -1,0 +1,49 @@
+"""Where the book's parts lie: in a checkout beside the package, in an installed package inside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def in_checkout() -> bool:
+    """True where the package lies in a checkout of the book, so that its folders can be written."""
+    return (_PACKAGE.parent / "pyproject.toml").is_file() and (_PACKAGE.parent / "notebooks").is_dir()
+
+
+def root() -> Path:
+    """The folder that holds notebooks/, claims/, results/ and baselines/."""
+    return _PACKAGE.parent if in_checkout() else _PACKAGE / "_book"
+
+
+def notebooks() -> Path:
+    """Chapters, one .py each."""
+    return root() / "notebooks"
+
+
+def claims() -> Path:
+    """Printed numbers, one .json a chapter."""
+    return root() / "claims"
+
+
+def results() -> Path:
+    """Committed full and paper records: <chapter>/<profile>-<data>.json."""
+    return root() / "results"
+
+
+def baselines() -> Path:
+    """Expected quick records, one .json a chapter."""
+    return root() / "baselines"
+
+
+def build() -> Path:
+    """Everything that a run leaves and that can be made again."""
+    return root() / "_build" if in_checkout() else Path.cwd() / "_build"
+
+
+def cache() -> Path:
+    """Decoded data sets: $FER_TEACH_CACHE, or fer_teach under the user's cache folder."""
+    chosen = os.environ.get("FER_TEACH_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fer_teach"

@@ -1,0 +1,249 @@
+"""Records: what one run of one chapter measured, as JSON; and baselines, the records that we expect.
+
+A chapter calls `begin` once, then `record` and `table`. The record is written after every call, so that a run that
+breaks off leaves what it had. Where it is written is the runner's affair (environment variable FER_TEACH_RECORD);
+without it, in Colab say, the record stays in memory and `current()` shows it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import numbers
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+
+from . import paths
+from .errors import FerTeachError
+
+VARIABLE = "FER_TEACH_RECORD"
+TIME_FIELDS = ("date", "seconds", "revision")
+_PACKAGES = ("fer_teach", "torch", "torchvision", "numpy", "opencv-contrib-python", "lightning", "scikit-image")
+_state: dict = {}
+
+
+def begin(chapter: str, profile: str, data: dict, seed: int) -> None:
+    """Start the record of this run.
+
+    chapter: such as "01_deep_emotion"; profile: "quick", "full" or "paper"; data: split -> FaceDataset;
+    seed: the run's seed. Anything recorded before in this process is dropped.
+    """
+    splits = list(data.values())
+    _state.clear()
+    _state.update(
+        started=time.monotonic(),
+        record={
+            "schema": 1,
+            "chapter": chapter,
+            "profile": profile,
+            "data": {
+                "name": splits[0].name,
+                "counts": {split: len(dataset) for split, dataset in data.items()},
+                "hash": combined_fingerprint(splits),
+            },
+            "seed": int(seed),
+            "versions": versions(),
+            "device": device(),
+            "revision": revision(),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "seconds": 0.0,
+            "metrics": {},
+            "tables": {},
+        },
+    )
+    _write()
+
+
+def record(*, n: int | None = None, interval: tuple[float, float] | None = None, **metrics: float) -> None:
+    """State numbers of this run: `record(accuracy=0.71, n=1200, interval=(0.68, 0.74))`.
+
+    n: how many cases stand behind each value; interval: its 95 % interval. Values must be finite. Under the runner a
+    name that was recorded before raises FerTeachError, since a page must not say two things under one name; by hand a
+    cell may be run again.
+    """
+    held = current()["metrics"]
+    for name, value in metrics.items():
+        if name in held and VARIABLE in os.environ:
+            raise FerTeachError(f"The metric {name!r} was recorded before in this run.")
+        bounds = None if interval is None else [_number(name, bound) for bound in interval]
+        held[name] = {"value": _number(name, value), "n": None if n is None else int(n), "interval": bounds}
+    _write()
+
+
+def table(name: str, rows) -> None:
+    """State a table of this run: rows is a list of dicts or a pandas frame, with plain values."""
+    if hasattr(rows, "to_dict"):
+        rows = rows.to_dict(orient="records")
+    current()["tables"][name] = [{column: plain(value) for column, value in row.items()} for row in rows]
+    _write()
+
+
+def current() -> dict:
+    """The record so far; raises FerTeachError before `begin`."""
+    if not _state:
+        raise FerTeachError("No record was begun. Run the chapter from its first cell, which calls begin().")
+    return _state["record"]
+
+
+def combined_fingerprint(datasets) -> str:
+    """16 hex digits of the content of several data sets, in order."""
+    import hashlib
+
+    return hashlib.sha256("".join(d.fingerprint for d in datasets).encode()).hexdigest()[:16]
+
+
+def _number(name: str, value) -> float:
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise FerTeachError(f"The metric {name!r} is {value!r}, which is no finite number.")
+    return float(value)
+
+
+def plain(value):
+    """A value as JSON can hold it: tensors and numpy scalars become numbers, tuples become lists."""
+    value = value.item() if hasattr(value, "item") else value
+    return list(map(plain, value)) if isinstance(value, tuple | list) else value
+
+
+def _write() -> None:
+    target = os.environ.get(VARIABLE)
+    if not target:
+        return
+    _state["record"]["seconds"] = round(time.monotonic() - _state["started"], 1)
+    write(_state["record"], Path(target))
+
+
+def write(content: dict, path: Path) -> None:
+    """Write a record or baseline atomically, with sorted keys, so that a diff of two shows numbers alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    part.replace(path)
+
+
+def read(path: Path) -> dict:
+    """Read a record and check it against the schema; FerTeachError says what is wrong in which file."""
+    import jsonschema
+
+    try:
+        content = json.loads(Path(path).read_text())
+        jsonschema.validate(content, schema("record"))
+    except FileNotFoundError:
+        raise FerTeachError(f"There is no record at {path}.") from None
+    except (json.JSONDecodeError, jsonschema.ValidationError) as error:
+        raise FerTeachError(f"{path} is no record: {str(error).splitlines()[0]}") from None
+    return content
+
+
+def schema(name: str) -> dict:
+    """The JSON schema of that name ("record", "claims")."""
+    return json.loads((resources.files("fer_teach") / "schemas" / f"{name}.json").read_text())
+
+
+def result(chapter: str, profile: str, data: str) -> dict | None:
+    """The committed record of a full or paper run, or None where there is none yet."""
+    path = paths.results() / chapter / f"{profile}-{data}.json"
+    return read(path) if path.is_file() else None
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def device() -> dict:
+    """What the numbers were computed on: kind, processor, vector instructions, threads."""
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    listing = Path("/proc/cpuinfo")
+    flags = ""
+    if listing.is_file():
+        lines = dict(line.split(":", 1) for line in listing.read_text().splitlines() if ":" in line)
+        lines = {key.strip(): value.strip() for key, value in lines.items()}
+        processor, flags = lines.get("model name", processor), lines.get("flags", "")
+    kept = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags.split()]
+    return {
+        "kind": "cuda" if torch.cuda.is_available() else "cpu",
+        "processor": processor,
+        "instructions": " ".join(kept) or torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def revision() -> str:
+    """The git revision, with "+" where the tree had changes; "unknown" outside a checkout."""
+    if not paths.in_checkout():
+        return "unknown"
+    git = ["git", "-C", str(paths.root())]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One line of a comparison. verdict: "ok", "drift", "missing" (expected, not measured) or "new"."""
+
+    metric: str
+    expected: float | None
+    got: float | None
+    tolerance: float | None
+    verdict: str
+
+
+def compare(baseline: dict, measured: dict) -> list[Drift]:
+    """Compare a record with its baseline, metric by metric, in alphabetical order."""
+    expected, got = baseline["metrics"], measured["metrics"]
+    lines = []
+    for name in sorted(expected | got):
+        if name not in got:
+            lines.append(Drift(name, expected[name]["value"], None, expected[name]["tolerance"], "missing"))
+        elif name not in expected:
+            lines.append(Drift(name, None, got[name]["value"], None, "new"))
+        else:
+            value, tolerance = expected[name]["value"], expected[name]["tolerance"]
+            close = abs(got[name]["value"] - value) <= tolerance + 1e-9
+            lines.append(Drift(name, value, got[name]["value"], tolerance, "ok" if close else "drift"))
+    return lines
+
+
+def baseline_from(measured: dict, old: dict | None = None) -> dict:
+    """Make a baseline of a record.
+
+    A tolerance that the old baseline holds is kept. A new metric with an interval gets the interval's width (a second
+    training elsewhere is another draw from it); one without gets 0: it must come out the same everywhere.
+    """
+    kept = (old or {}).get("metrics", {})
+
+    def tolerance(name: str, metric: dict) -> float:
+        if name in kept:
+            return kept[name]["tolerance"]
+        return round(metric["interval"][1] - metric["interval"][0], 4) if metric["interval"] else 0.0
+
+    return {
+        "schema": 1,
+        "chapter": measured["chapter"],
+        "profile": measured["profile"],
+        "data": measured["data"],
+        "seed": measured["seed"],
+        "metrics": {
+            name: {"value": metric["value"], "tolerance": tolerance(name, metric)}
+            for name, metric in measured["metrics"].items()
+        },
+    }

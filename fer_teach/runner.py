@@ -1,0 +1,126 @@
+"""Run chapters: jupytext makes a notebook, papermill executes it, and it leaves a record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import chapters, paths
+from . import record as records
+from .errors import FerTeachError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of a run: profile, data set name, the user's data folder, seed."""
+
+    profile: str = "quick"
+    data: str = "rendered"
+    root: str | None = None
+    seed: int = 0
+
+    def parameters(self) -> dict:
+        """What papermill injects after the chapter's parameters cell."""
+        return {"PROFILE": self.profile, "DATA": self.data, "DATA_ROOT": self.root, "SEED": self.seed}
+
+
+def run(chapter: str, settings: Settings, out: Path, *, force: bool = False, say=print) -> dict:
+    """Execute one chapter and return its record.
+
+    out gets CHAPTER.ipynb (executed) and CHAPTER.json (the record). A chapter whose sources, data and parameters did
+    not change since it was executed there is not executed again, unless force. Raises FerTeachError with the failing
+    cell's source, the error and the path of the partial notebook.
+    """
+    notebook, record = out / f"{chapter}.ipynb", out / f"{chapter}.json"
+    stamp = out / f".{chapter}.fingerprint"
+    print_of = fingerprint(chapter, settings)
+    if not force and stamp.is_file() and stamp.read_text() == print_of and notebook.is_file() and record.is_file():
+        say(f"{chapter}: unchanged since it was executed ({notebook})")
+        return records.read(record)
+    out.mkdir(parents=True, exist_ok=True)
+    stamp.unlink(missing_ok=True)
+    record.unlink(missing_ok=True)
+    say(f"{chapter}: executing, profile {settings.profile}, data {settings.data}, seed {settings.seed}")
+    start = time.monotonic()
+    _execute(chapter, settings, notebook, record)
+    if not record.is_file():
+        raise FerTeachError(f"{chapter} ran to its end and left no record: it never called fer_teach.record.begin().")
+    content = records.read(record)
+    content["seconds"] = round(time.monotonic() - start, 1)
+    records.write(content, record)
+    stamp.write_text(print_of)
+    say(f"{chapter}: done in {content['seconds']:.0f} s, {len(content['metrics'])} metrics -> {record}")
+    return content
+
+
+def _execute(chapter: str, settings: Settings, notebook: Path, record: Path) -> None:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    plain = notebook.with_suffix(".input.ipynb")
+    plain.write_text(chapters.as_notebook(chapter))
+    before = os.environ.get(records.VARIABLE)
+    os.environ[records.VARIABLE] = str(record.resolve())
+    try:
+        papermill.execute_notebook(
+            str(plain),
+            str(notebook),
+            parameters=settings.parameters(),
+            kernel_name="python3",
+            progress_bar=True,
+            log_output=False,
+            cwd=str(notebook.parent),
+        )
+    except PapermillExecutionError as error:
+        raise FerTeachError(
+            f"{chapter} failed in cell {error.exec_count}:\n\n{_indent(error.source)}\n\n"
+            f"{error.ename}: {error.evalue}\n\nThe notebook up to there: {notebook}"
+        ) from None
+    finally:
+        plain.unlink(missing_ok=True)
+        if before is None:
+            os.environ.pop(records.VARIABLE, None)
+        else:
+            os.environ[records.VARIABLE] = before
+    _tidy(notebook)
+
+
+def _tidy(notebook: Path) -> None:
+    """Drop what a page must not show: papermill's injected cell and progress bars' traces on stderr."""
+    import nbformat
+
+    content = nbformat.read(notebook, as_version=4)
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
+    content.cells = [c for c in content.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    nbformat.write(content, notebook)
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def fingerprint(chapter: str, settings: Settings) -> str:
+    """A hash of all that an execution depends on: chapter, package, lock, results, claims, parameters, user's data."""
+    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    package = Path(__file__).parent
+    kept = [chapters.source(chapter), *sorted(p for p in package.rglob("*") if p.suffix in _SOURCES)]
+    kept += sorted((paths.results() / chapter).glob("*.json")) + sorted(paths.claims().glob("*.json"))
+    kept += [paths.root() / "requirements.lock"]
+    for path in kept:
+        if path.is_file() and "_book" not in path.parts:
+            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    if settings.root:
+        for path in sorted(Path(settings.root).rglob("*")):
+            if path.is_file():
+                status = path.stat()
+                digest.update(f"{path} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+_SOURCES = {".py", ".json", ".mplstyle", ".npz", ".npy", ".webp", ".css", ".js"}

@@ -1,0 +1,117 @@
+"""Tables as grids of independent cells, each run once.
+
+A cell is a function of plain parameters that returns a dict of metrics. Its outcome is kept under a key made of the
+parameters, the code behind it and the data, so a sweep that was stopped goes on where it was, a finished one costs
+nothing, and two processes that run the same sweep share its cells.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import itertools
+import json
+import textwrap
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from . import chapters, paths
+from . import record as records
+
+_TRAINING_CODE = ("training.py", "loop.py", "augment.py", "evaluation.py")
+
+
+def sweep(grid, cell, *, name: str | None = None):
+    """Run the cells of a grid that have no outcome yet; return a pandas frame, one row a cell, in the grid's order.
+
+    grid: dict parameter -> list of values (their product is run), or a list of dicts. Values are plain (they are
+    written as JSON). cell(**parameters) -> dict of metrics. name: the table's name, by default the cell's. Columns: the
+    parameters, the metrics, `seconds`. Needs `record.begin` before: chapter, profile and data are part of each key.
+    Whatever else the cell depends on must be a parameter or a definition in a method cell.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    rows = expand(grid)
+    chapter = records.current()["chapter"]
+    folder = paths.build() / "sweeps" / chapter / (name or cell.__name__)
+    code = _code_key(chapter, cell)
+    files = [folder / f"{_key(code, parameters)}.json" for parameters in rows]
+    pending = [pair for pair in zip(rows, files, strict=True) if not pair[1].is_file()]
+    bar = tqdm(total=len(rows), initial=len(rows) - len(pending), desc=name or cell.__name__, leave=False)
+    with bar:
+        elsewhere = []
+        for parameters, path in pending:
+            with _claim(path, wait=False) as mine:
+                if mine:
+                    _run(cell, parameters, path)
+                    bar.update()
+                else:
+                    elsewhere.append((parameters, path))
+        for parameters, path in elsewhere:
+            with _claim(path, wait=True):
+                _run(cell, parameters, path)
+                bar.update()
+    outcomes = [json.loads(path.read_text()) for path in files]
+    return pd.DataFrame([{**o["parameters"], **o["metrics"], "seconds": o["seconds"]} for o in outcomes])
+
+
+def keep(function, **parameters) -> Path:
+    """A folder for what `function(**parameters)` leaves, checkpoints say; the same content, the same folder."""
+    chapter = records.current()["chapter"]
+    return paths.build() / "fits" / chapter / _key(_code_key(chapter, function), parameters)
+
+
+def expand(grid) -> list[dict]:
+    """The cells of a grid: the product of a dict of lists, or the list itself."""
+    if isinstance(grid, dict):
+        return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    return [dict(row) for row in grid]
+
+
+def _run(cell, parameters: dict, path: Path) -> None:
+    if path.is_file():  # another process was quicker
+        return
+    start = time.monotonic()
+    metrics = {key: records.plain(value) for key, value in cell(**parameters).items()}
+    seconds = round(time.monotonic() - start, 1)
+    records.write({"parameters": parameters, "metrics": metrics, "seconds": seconds}, path)
+
+
+@contextmanager
+def _claim(path: Path, wait: bool):
+    """Hold a cell's lock; the system lets it go when a process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _code_key(chapter: str, cell) -> dict:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cell)))
+    package = Path(__file__).parent
+    parts = [package / file for file in _TRAINING_CODE if (package / file).is_file()]
+    training = "".join(chapters.behaviour(ast.parse(part.read_text())) for part in parts)
+    return {
+        "cell": chapters.behaviour(tree),
+        "method": chapters.method_hash(chapter, chapters.used_names(tree)),
+        "training": hashlib.sha256(training.encode()).hexdigest(),
+        "data": records.current()["data"]["hash"],
+        "profile": records.current()["profile"],
+    }
+
+
+def _key(code: dict, parameters: dict) -> str:
+    content = json.dumps([code, parameters], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

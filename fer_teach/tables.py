@@ -1,0 +1,157 @@
+"""Tables of a chapter: this run's numbers, and beside them the recorded ones with where they come from.
+
+Nothing here is typed: values come from a sweep's frame or from a committed record.
+"""
+
+from __future__ import annotations
+
+from . import evaluation, paths
+from . import record as records
+from .errors import FerTeachError
+from .htmltable import Table
+
+
+class Stack:
+    """Several tables, one under another."""
+
+    def __init__(self, tables: list[Table]):
+        self.tables = tables
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables)
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(repr, self.tables))
+
+
+def show(name: str, frame, by: list[str], metrics: list[str], n: int) -> Stack:
+    """Record a sweep's frame as the table `name` and show it above the recorded full and paper runs of the same table.
+
+    frame: from `sweep`, a row a cell, with a `seed` column where cells were repeated; by: the columns that name a row;
+    metrics: shares (0..1), shown in per cent; n: test images behind each share. A row of several seeds shows mean and
+    95 % interval over the seeds (Student t); a row of one seed its value and Wilson's interval over the n images.
+    """
+    current = records.current()
+    rows = frame.to_dict(orient="records")
+    records.table(name, [{**row, "n": n} for row in rows])
+    tables = [_table(rows, by, metrics, n, f"This run: {current['profile']} profile, {current['data']['name']}")]
+    for path in sorted((paths.results() / current["chapter"]).glob("*.json")):
+        recorded = records.read(path)
+        kept = recorded["tables"].get(name)
+        if kept and _origin(recorded) != _origin(current):
+            columns = [metric for metric in metrics if any(metric in row for row in kept)]
+            tables.append(_table(kept, by, columns, kept[0]["n"], provenance(recorded)))
+    return Stack(tables)
+
+
+def _origin(record: dict) -> tuple:
+    return record["profile"], record["data"]["name"]
+
+
+def provenance(recorded: dict) -> str:
+    """Where a record comes from, in a line: profile, data, date, revision, machine, duration."""
+    device, minutes = recorded["device"], recorded["seconds"] / 60
+    return (
+        f"Recorded: {recorded['profile']} profile, {recorded['data']['name']}, {recorded['date'][:10]}, "
+        f"revision {recorded['revision']}, {device['processor']} ({device['threads']} threads), {minutes:.0f} minutes"
+    )
+
+
+def _table(rows: list[dict], by: list[str], metrics: list[str], n: int, caption: str) -> Table:
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[column] for column in by), []).append(row)
+    lines = []
+    for key, members in groups.items():
+        cells = [share([m[metric] for m in members if m.get(metric) is not None], n) for metric in metrics]
+        lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
+    heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
+    about = f"Per cent, with 95 % intervals; {n:,} images."
+    return Table(caption, about, [dict(zip(heads, line, strict=True)) for line in lines])
+
+
+def share(values: list[float], n: int) -> str:
+    """Shares as text in per cent: several seeds as mean and t interval, one as value and Wilson interval over n."""
+    if not values:
+        return "not measured"
+    if len(values) == 1:
+        mean, (low, high) = values[0], evaluation.wilson(round(values[0] * n), n)
+    else:
+        mean, low, high = evaluation.seed_interval(values)
+    return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _word(value) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def shapes(model, images) -> Table:
+    """The shape of every tensor along a network, in the order of its layers. images: what the network takes."""
+    rows, handles = [_layer("input", "", images)], []
+    for name, layer in model.named_modules():
+        if not list(layer.children()):
+            handles.append(layer.register_forward_hook(_noting(rows, name)))
+    was_training = model.training
+    model.eval()(images)
+    model.train(was_training)
+    for handle in handles:
+        handle.remove()
+    return Table("Shapes along the network", "In the order in which the layers run; B is the batch.", rows)
+
+
+def _noting(rows: list, name: str):
+    return lambda layer, _, output: rows.append(_layer(name, type(layer).__name__, output))
+
+
+def _layer(name: str, kind: str, output) -> dict[str, str]:
+    return {"Layer": name, "Kind": kind, "Output": f"(B, {', '.join(map(str, output.shape[1:]))})"}
+
+
+class Prose:
+    """A paragraph whose numbers were filled in."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def say(profile: str, data: str, template: str) -> Prose:
+    """A paragraph with numbers from this chapter's committed record and from its claims.
+
+    template: text with {name}, where name is a metric of the record (a share is shown in per cent with its interval, a
+    count as it is) or a claim's id (shown with its source). Without such a record, or where it lacks a metric, the
+    number reads "not yet run". A name that is neither a known metric nor a claim raises FerTeachError.
+    """
+    import re
+
+    from . import claims
+
+    current = records.current()
+    recorded = records.result(current["chapter"], profile, data)
+    ids = {claim.id for claim in claims.load(current["chapter"])}
+
+    def fill(match) -> str:
+        name = match[1]
+        if recorded and name in recorded["metrics"]:
+            return number(recorded["metrics"][name])
+        if name in current["metrics"]:
+            return "(not yet run)"
+        if name in ids:
+            return claims.cite(current["chapter"], name)
+        raise FerTeachError(f"{{{name}}} is neither a metric of {current['chapter']} nor one of its claims.")
+
+    return Prose(re.sub(r"{([\w-]+)}", fill, template))
+
+
+def number(metric: dict) -> str:
+    """A recorded metric as text: a share with an interval in per cent, a whole number as it is."""
+    value = metric["value"]
+    if metric["interval"]:
+        low, high = metric["interval"]
+        return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"

@@ -1,0 +1,446 @@
+"""Proofs of chapter 01, written from the method's description alone and run on the chapter's own method cells."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fer_teach import chapters
+
+TRANSFORMS = ["image", "features", None]
+SIDE = 48
+
+
+@pytest.fixture(scope="module")
+def m():
+    return chapters.load("01_deep_emotion")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(2718)
+
+
+def images(count=3, channels=1, height=SIDE, width=SIDE, dtype=torch.float32):
+    return torch.rand(count, channels, height, width, dtype=dtype) * 2 - 1
+
+
+def warp(m, x, theta):
+    """The chapter's own grid and sampler; theta: six numbers for every image, or (B, 2, 3)."""
+    theta = torch.as_tensor(theta, dtype=x.dtype).reshape(-1, 2, 3).expand(len(x), 2, 3)
+    return m.bilinear_sample(x, m.affine_grid(theta, *x.shape[-2:]))
+
+
+def library_warp(x, theta, grid_corners=False, sampler_corners=False):
+    grid = F.affine_grid(theta, list(x.shape), align_corners=grid_corners)
+    return F.grid_sample(x, grid, align_corners=sampler_corners)
+
+
+def parts(model, kind):
+    return [part for part in model.modules() if isinstance(part, kind)]
+
+
+def classifier_weights(m, model):
+    """Names of the weights of fully connected layers outside the localisation network."""
+    within = {id(p) for net in parts(model, m.LocalizationNetwork) for p in net.parameters()}
+    linear = {id(layer.weight) for layer in parts(model, nn.Linear)} - within
+    return {name for name, p in model.named_parameters() if id(p) in linear}
+
+
+def moved(model):
+    """The same network with a localisation network that answers something else than the identity."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+# The identity and align_corners
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (40, 56), (7, 5)])
+def test_the_identity_returns_the_input(m, height, width):
+    x = images(channels=2, height=height, width=width)
+    torch.testing.assert_close(warp(m, x, [1, 0, 0, 0, 1, 0]), x, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_matching_align_corners_return_the_input(corners):
+    x = images()
+    out = library_warp(x, torch.eye(2, 3).expand(3, 2, 3), corners, corners)
+    torch.testing.assert_close(out, x, atol=1e-5, rtol=0)
+
+
+def test_a_mismatched_pair_does_not_return_the_input(m):
+    x, identity = images(), torch.eye(2, 3).expand(3, 2, 3)
+    own_grid, corner_grid = m.affine_grid(identity, SIDE, SIDE), F.affine_grid(identity, [3, 1, SIDE, SIDE], True)
+    for out in (
+        m.bilinear_sample(x, corner_grid),
+        F.grid_sample(x, own_grid, align_corners=True),
+        library_warp(x, identity, True, False),
+        library_warp(x, identity, False, True),
+    ):
+        assert (out - x).abs().max() > 0.1
+        assert (out - x).abs().mean() > 0.01
+
+
+# Shifts and turns
+
+
+@pytest.mark.parametrize("k", [1, 5, -3, 47])
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (40, 56)])
+def test_a_shift_in_theta_shifts_by_k_pixels(m, k, height, width):
+    x = images(channels=2, height=height, width=width)
+    for axis, side in ((3, width), (2, height)):
+        if abs(k) >= side:
+            continue
+        theta = torch.eye(2, 3)
+        theta[0 if axis == 3 else 1, 2] = 2 * k / side
+        expected = torch.roll(x, -k, dims=axis)
+        expected.narrow(axis, side - k if k > 0 else 0, abs(k)).zero_()
+        torch.testing.assert_close(warp(m, x, theta), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("theta", "turns"), [([0, -1, 0, 1, 0, 0], 1), ([-1, 0, 0, 0, -1, 0], 2), ([0, 1, 0, -1, 0, 0], 3)]
+)
+def test_a_quarter_turn_equals_rot90(m, theta, turns):
+    x = images(channels=2)
+    torch.testing.assert_close(warp(m, x, theta), torch.rot90(x, turns, dims=(2, 3)), atol=1e-5, rtol=0)
+
+
+# The chapter's own grid and sampler against the library's
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (9, 14)])
+def test_own_grid_equals_affine_grid(m, height, width):
+    theta = torch.randn(5, 2, 3)
+    expected = F.affine_grid(theta, [5, 1, height, width], align_corners=False)
+    torch.testing.assert_close(m.affine_grid(theta, height, width), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("source", "target"), [((48, 48), (48, 48)), ((9, 14), (20, 11))])
+def test_own_sampler_equals_grid_sample(m, source, target):
+    x = images(count=4, channels=3, height=source[0], width=source[1], dtype=torch.float64)
+    grid = 1.3 * (2 * torch.rand(4, *target, 2, dtype=torch.float64) - 1)  # a good part reads outside
+    expected = F.grid_sample(x, grid, align_corners=False)
+    assert (grid.abs() > 1).any()
+    torch.testing.assert_close(m.bilinear_sample(x, grid), expected, atol=1e-10, rtol=0)
+
+
+def test_own_sampler_has_the_gradients_of_grid_sample(m):
+    x = images(count=2, channels=2, height=6, width=7, dtype=torch.float64).requires_grad_()
+    grid = (2.2 * torch.rand(2, 5, 4, 2, dtype=torch.float64) - 1.1).requires_grad_()
+    weight = torch.randn(2, 2, 5, 4, dtype=torch.float64)
+    own = torch.autograd.grad((weight * m.bilinear_sample(x, grid)).sum(), (x, grid))
+    library = torch.autograd.grad((weight * F.grid_sample(x, grid, align_corners=False)).sum(), (x, grid))
+    for ours, theirs in zip(own, library, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=0)
+
+
+def test_gradcheck_for_theta_and_image(m):
+    x = images(count=2, channels=2, height=5, width=6, dtype=torch.float64).requires_grad_()
+    theta = torch.tensor([[[0.88, 0.10, 0.07], [-0.20, 1.08, -0.15]], [[0.59, -0.33, -0.17], [0.35, 0.57, 0.20]]])
+    theta = theta.double().requires_grad_()
+    pixels = (m.affine_grid(theta, 5, 6) + 1) * torch.tensor([6.0, 5.0]).double() / 2 - 0.5
+    assert (pixels - pixels.round()).abs().min() > 0.02  # away from the kinks, where there is a derivative
+    assert torch.autograd.gradcheck(lambda u, t: m.bilinear_sample(u, m.affine_grid(t, 5, 6)), (x, theta))
+
+
+def test_gradcheck_through_the_spatial_transformer(m):
+    module = m.SpatialTransformer().double()
+    theta = torch.tensor([[[0.83, 0.12, 0.031], [-0.19, 0.71, 0.057]]], dtype=torch.float64, requires_grad=True)
+    parts(module, m.LocalizationNetwork)[0].register_forward_hook(lambda *_: theta)
+    x = images(count=1, dtype=torch.float64)
+    patch = images(count=1, height=3, width=3, dtype=torch.float64).requires_grad_()
+
+    def through(patch, theta_):
+        assert theta_ is theta or torch.equal(theta_, theta)
+        padded = x + F.pad(patch, (20, 25, 22, 23))
+        return module(padded)[0][..., 14:26, 14:26]
+
+    pixels = (F.affine_grid(theta, [1, 1, SIDE, SIDE], align_corners=False) + 1) * SIDE / 2 - 0.5
+    assert (pixels - pixels.round())[0, 14:26, 14:26].abs().min() > 1e-5
+    assert torch.autograd.gradcheck(through, (patch, theta))
+
+
+# The modules
+
+
+def test_the_localisation_network_starts_at_the_identity(m):
+    theta = m.LocalizationNetwork()(images(5))
+    assert theta.shape == (5, 2, 3)
+    torch.testing.assert_close(theta, torch.eye(2, 3).expand(5, 2, 3), atol=1e-6, rtol=0)
+
+
+def test_the_spatial_transformer_starts_at_the_identity_and_returns_theta(m):
+    x = images(4)
+    warped, theta = m.SpatialTransformer()(x)
+    torch.testing.assert_close(warped, x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(theta, torch.eye(2, 3).expand(4, 2, 3), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("k", [4, -7])
+def test_the_spatial_transformer_obeys_theta(m, k):
+    module, x = m.SpatialTransformer(), images(2)
+    thetas = torch.tensor([[[1.0, 0, 2 * k / SIDE], [0, 1, 0]], [[0.0, -1, 0], [1, 0, 0]]])
+    parts(module, m.LocalizationNetwork)[0].register_forward_hook(lambda *_: thetas)
+    warped, theta = module(x)
+    assert torch.equal(theta, thetas)
+    inner = slice(max(0, -k), SIDE - max(0, k))
+    torch.testing.assert_close(warped[0, ..., inner], torch.roll(x[0], -k, -1)[..., inner], atol=1e-4, rtol=0)
+    torch.testing.assert_close(warped[1], torch.rot90(x[1], 1, dims=(1, 2)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("classes", [7, 8, 2])
+def test_logits_and_theta_have_their_shapes(m, transform, classes):
+    model = m.DeepEmotion(num_classes=classes, transform=transform)
+    assert model(images(3)).shape == (3, classes)
+    if transform is None:
+        assert model.theta is None
+    else:
+        torch.testing.assert_close(model.theta, torch.eye(2, 3).expand(3, 2, 3), atol=1e-6, rtol=0)
+
+
+def test_seven_classes_and_the_image_are_the_defaults(m):
+    model = m.DeepEmotion()
+    assert model(images(1)).shape == (1, 7)
+    assert model.theta.shape == (1, 2, 3)
+
+
+def test_theta_of_the_last_pass_is_kept(m):
+    model = moved(m.DeepEmotion()).eval()
+    first, second = images(2), images(3)
+    model(first)
+    kept = model.theta.clone()
+    model(second)
+    assert model.theta.shape == (3, 2, 3)
+    model(first)
+    torch.testing.assert_close(model.theta, kept)
+    assert (kept - torch.eye(2, 3)).abs().max() > 1e-3
+
+
+def test_an_unknown_transform_is_refused(m):
+    with pytest.raises(ValueError, match="transform"):
+        m.DeepEmotion(transform="pixels")
+
+
+@pytest.mark.parametrize("transform", ["image", "features"])
+def test_at_step_0_the_transformer_changes_nothing(m, transform):
+    plain, warping = m.DeepEmotion(transform=None).eval(), m.DeepEmotion(transform=transform).eval()
+    shared = plain.state_dict()
+    assert set(shared) < set(warping.state_dict())
+    assert not warping.load_state_dict(shared, strict=False).unexpected_keys
+    x = images(8)
+    torch.testing.assert_close(warping(x), plain(x), atol=1e-4, rtol=1e-4)
+    moved_on = moved(warping)
+    plain.load_state_dict({name: value for name, value in moved_on.state_dict().items() if name in shared})
+    assert (moved_on(x) - plain(x)).abs().max() > 1e-3  # away from the identity the transformer does act
+
+
+@pytest.mark.parametrize("transform", ["image", "features"])
+def test_the_transformer_acts_where_it_should(m, transform):
+    model, seen = m.DeepEmotion(transform=transform).eval(), []
+    parts(model, m.SpatialTransformer)[0].register_forward_hook(lambda _, __, out: seen.append(out[0].shape))
+    model(images(2))
+    assert seen == [(2, 1, 48, 48) if transform == "image" else (2, 10, 9, 9)]
+
+
+def test_the_gradient_reaches_the_localisation_network(m):
+    model = m.DeepEmotion(transform="image")
+    F.cross_entropy(model(images(4)), torch.arange(4)).backward()
+    last = parts(parts(model, m.LocalizationNetwork)[0], nn.Linear)[-1]
+    assert last.weight.grad.abs().max() > 0
+    assert last.bias.grad.abs().min() > 0
+
+
+# Sizes that the sources print
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_parameter_counts(m):
+    batch_norm = count(nn.BatchNorm2d(10))  # the commonest re-implementation holds one, the description none
+    assert count(m.DeepEmotion(7, transform="image")) == 66_877 - batch_norm
+    assert count(m.LocalizationNetwork()) == 23_120
+    assert count(m.DeepEmotion(7, transform=None)) == 66_877 - batch_norm - 23_120
+
+
+def test_sizes_along_the_net(m):
+    model, sides = m.DeepEmotion(transform=None).eval(), []
+    for layer in parts(model, (nn.Conv2d, nn.MaxPool2d)):
+        layer.register_forward_hook(lambda _, __, out: sides.append(out.shape[-1]))
+    model(images(1))
+    assert sides == [46, 44, 22, 20, 18, 9]
+    assert [tuple(layer.weight.shape) for layer in parts(model, nn.Linear)] == [(50, 810), (7, 50)]
+
+
+def test_width_sets_the_channels(m):
+    model = m.DeepEmotion(width=16)
+    outside = set(parts(model, nn.Conv2d)) - set(parts(parts(model, m.LocalizationNetwork)[0], nn.Conv2d))
+    assert {layer.out_channels for layer in outside} == {16}
+    assert model(images(1)).shape == (1, 7)
+
+
+# The loss
+
+
+def test_without_l2_the_loss_is_cross_entropy(m):
+    model, logits, target = m.DeepEmotion(), torch.randn(6, 7), torch.arange(6)
+    torch.testing.assert_close(m.deep_emotion_loss(logits, target, model, 0.0), F.cross_entropy(logits, target))
+    soft = torch.softmax(torch.randn(6, 7), 1)
+    torch.testing.assert_close(m.deep_emotion_loss(logits, soft, model, 0.0), F.cross_entropy(logits, soft))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("l2", [0.25, 1e-4])
+def test_the_l2_gradient_is_2_lambda_w_on_fully_connected_weights_alone(m, transform, l2):
+    model = m.DeepEmotion(transform=transform).double().eval()
+    x, target = images(4, dtype=torch.float64), torch.tensor([0, 1, 2, 3])
+    gradients = []
+    for value in (l2, 0.0):
+        model.zero_grad()
+        loss = m.deep_emotion_loss(model(x), target, model, value)
+        assert loss.shape == ()
+        loss.backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters()})
+    chosen, seen = classifier_weights(m, model), 0
+    assert len(chosen) == 2
+    for name, parameter in model.named_parameters():
+        expected = 2 * l2 * parameter.detach() if name in chosen else torch.zeros_like(parameter)
+        torch.testing.assert_close(gradients[0][name] - gradients[1][name], expected, atol=1e-12, rtol=1e-7, msg=name)
+        seen += name in chosen
+    assert seen == 2
+
+
+def test_the_l2_term_is_the_sum_of_squares(m):
+    model, logits, target = m.DeepEmotion(), torch.randn(3, 7), torch.arange(3)
+    squares = sum(model.get_parameter(name).square().sum() for name in classifier_weights(m, model))
+    difference = m.deep_emotion_loss(logits, target, model, 2.0) - m.deep_emotion_loss(logits, target, model, 0.0)
+    torch.testing.assert_close(difference, 2.0 * squares)
+
+
+# The occlusion map
+
+
+class LinearModel(nn.Module):
+    """Logits linear in the pixels, so that the effect of a zeroed square is known in closed form."""
+
+    def __init__(self, classes=7):
+        super().__init__()
+        self.weight = nn.Parameter(0.06 * torch.randn(classes, SIDE, SIDE))
+        self.bias = nn.Parameter(torch.randn(classes))
+
+    def forward(self, x):
+        return torch.einsum("bchw,khw->bk", x, self.weight) + self.bias
+
+
+def closed_form(model, x, targets, size, stride):
+    """Drop and flip from window sums of weight times pixel: no image is ever covered here."""
+    terms = (model.weight[None] * x).detach()  # (B, classes, 48, 48)
+    lost = F.avg_pool2d(terms, size, stride) * size**2  # what the covered square had added to each logit
+    before = model(x).detach()
+    after = before[..., None, None] - lost
+    index = targets[:, None, None, None].expand(-1, 1, *after.shape[-2:])
+    drop = before.softmax(1)[torch.arange(len(x)), targets][:, None, None] - after.softmax(1).gather(1, index)[:, 0]
+    margins = after.topk(2, dim=1).values
+    return drop, after.argmax(1) != before.argmax(1)[:, None, None], (margins[:, 0] - margins[:, 1]).min()
+
+
+@pytest.mark.parametrize(("size", "stride"), [(8, 8), (12, 5), (16, 7), (40, 1), (48, 1), (1, 13)])
+def test_the_map_of_a_linear_model_equals_its_closed_form(m, size, stride):
+    model, x = LinearModel(), images(5)
+    targets = model(x).argmax(1)
+    drop, flip = m.occlusion_map(model, x, targets, size, stride=stride)
+    side = (SIDE - size) // stride + 1
+    assert drop.shape == flip.shape == (5, side, side)
+    assert flip.dtype == torch.bool
+    expected_drop, expected_flip, margin = closed_form(model, x, targets, size, stride)
+    assert margin > 1e-4  # no near ties: rounding cannot decide a label
+    torch.testing.assert_close(drop, expected_drop, atol=1e-5, rtol=0)
+    assert torch.equal(flip, expected_flip)
+
+
+def test_the_closed_form_case_is_not_empty(m):
+    model, x = LinearModel(), images(5)
+    drop, flip = m.occlusion_map(model, x, model(x).argmax(1), 16, stride=4)
+    assert drop.min() < -0.01
+    assert drop.max() > 0.1
+    assert flip.any()
+    assert not flip.all()
+
+
+def test_the_drop_belongs_to_the_true_class_right_or_wrong(m):
+    model, x = LinearModel(), images(5)
+    targets = (model(x).argmax(1) + torch.tensor([0, 1, 2, 3, 4])) % 7
+    drop, _ = m.occlusion_map(model, x, targets, 12, stride=6)
+    torch.testing.assert_close(drop, closed_form(model, x, targets, 12, 6)[0], atol=1e-5, rtol=0)
+
+
+def test_rows_of_the_map_are_rows_of_the_image(m):
+    model = LinearModel()
+    with torch.no_grad():
+        model.weight.zero_()
+        model.weight[3, 2, 40] = 5.0  # class 3 lives in one pixel at the upper right
+    drop, _ = m.occlusion_map(model, torch.ones(1, 1, SIDE, SIDE), torch.tensor([3]), 8, stride=8)
+    assert drop.abs().flatten().argmax() == 5  # first row, sixth column
+    assert (drop.abs() > 1e-4).sum() == 1
+
+
+def test_the_stride_is_1_unless_told(m):
+    drop, _ = m.occlusion_map(LinearModel(), images(1), torch.tensor([0]), 46)
+    assert drop.shape == (1, 3, 3)
+
+
+def test_a_square_of_48_gives_one_value(m):
+    model, x = LinearModel(), images(4)
+    targets = torch.tensor([0, 1, 2, 3])
+    drop, _ = m.occlusion_map(model, x, targets, SIDE)
+    assert drop.shape == (4, 1, 1)
+    nothing_left = model.bias.softmax(0)[targets]
+    torch.testing.assert_close(drop[:, 0, 0], model(x).softmax(1)[range(4), targets] - nothing_left, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("transform", ["image", "features"])
+def test_batched_equals_looped(m, transform):
+    model, x = moved(m.DeepEmotion(transform=transform)).eval(), images(5)
+    targets = torch.tensor([0, 6, 2, 2, 4])
+    drop, flip = m.occlusion_map(model, x, targets, 12, stride=9)
+    for i in range(5):
+        one_drop, one_flip = m.occlusion_map(model, x[i : i + 1], targets[i : i + 1], 12, stride=9)
+        torch.testing.assert_close(drop[i : i + 1], one_drop, atol=1e-5, rtol=0)
+        assert torch.equal(flip[i : i + 1], one_flip)
+    assert drop.std() > 0
+
+
+def test_the_map_leaves_images_model_and_graph_alone(m):
+    model, x = m.DeepEmotion(), images(2)
+    before, weights = x.clone(), {name: value.clone() for name, value in model.state_dict().items()}
+    drops = []
+    for mode in (True, False):
+        model.train(mode)
+        drops.append(m.occlusion_map(model, x, torch.tensor([0, 1]), 24, stride=12)[0])
+        assert model.training is mode
+        assert not drops[-1].requires_grad
+    assert torch.equal(*drops)  # without dropout, whatever the mode was
+    assert torch.equal(x, before)
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+# Evaluation
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_two_evaluation_passes_are_bit_identical(m, transform):
+    model, x = moved(m.DeepEmotion(transform=transform)).eval(), images(6)
+    assert torch.equal(model(x), model(x))
+    model.train()
+    assert not torch.equal(model(x), model(x))  # dropout is there, and only in training
+
+
+def test_the_dropout_rate_is_taken(m):
+    model, x = m.DeepEmotion(dropout=0.0).train(), images(3)
+    assert torch.equal(model(x), model(x))

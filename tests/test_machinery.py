@@ -1,0 +1,225 @@
+"""Chapters as modules, records, baselines, sweeps and the runner, on a miniature book."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fer_teach import chapters, cli, record, regress, runner, sweep
+from fer_teach.errors import FerTeachError
+
+
+class Tiny(list):
+    name, fingerprint = "tiny", "0" * 16
+
+
+@pytest.fixture
+def begun(tiny_book):
+    record.begin("07_tiny", "quick", {"train": Tiny([1, 2, 3])}, 0)
+    yield tiny_book
+    record._state.clear()
+
+
+def rewrite(book, old, new):
+    path = book / "notebooks" / "07_tiny.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    chapters._read.cache_clear()
+
+
+# Chapters -----------------------------------------------------------------------------------------------------------
+
+
+def test_loading_a_chapter_runs_its_method_cells_alone(tiny_book):
+    module = chapters.load("07_tiny")
+    assert module.double(4) == 8
+    assert not hasattr(module, "Tiny")
+    assert chapters.load("07_tiny") is module
+    rewrite(tiny_book, "FACTOR = 2", "FACTOR = 3")
+    assert chapters.load("07_tiny").double(4) == 12
+
+
+def test_a_method_cell_must_not_run_anything(tiny_book):
+    rewrite(tiny_book, "FACTOR = 2", "FACTOR = 2\nprint(FACTOR)")
+    with pytest.raises(FerTeachError, match=r"print\(FACTOR\)"):
+        chapters.load("07_tiny")
+
+
+def test_an_unknown_chapter_is_answered_with_the_known_ones(tiny_book):
+    with pytest.raises(FerTeachError, match="07_tiny"):
+        chapters.load("08_missing")
+
+
+def test_the_method_hash_follows_behaviour_and_what_is_reached(tiny_book):
+    whole, part = chapters.method_hash("07_tiny"), chapters.method_hash("07_tiny", {"double"})
+    rewrite(tiny_book, "Twice x.", "Two times x.")
+    assert (chapters.method_hash("07_tiny"), chapters.method_hash("07_tiny", {"double"})) == (whole, part)
+    rewrite(tiny_book, "    return x\n", "    return -x\n")
+    assert chapters.method_hash("07_tiny") != whole
+    assert chapters.method_hash("07_tiny", {"double"}) == part
+    rewrite(tiny_book, "FACTOR = 2", "FACTOR = 5")
+    assert chapters.method_hash("07_tiny", {"double"}) != part
+
+
+def test_notebooks_are_the_same_text_every_time(tiny_book):
+    (made,) = chapters.write_notebooks()
+    assert chapters.write_notebooks(check=True) == []
+    assert json.loads(made.read_text())["metadata"]["kernelspec"]["language"] == "python"
+    rewrite(tiny_book, "FACTOR = 2", "FACTOR = 4")
+    assert chapters.write_notebooks(check=True) == [made]
+
+
+# Records ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_written_as_it_grows_and_fits_its_schema(begun, tmp_path, monkeypatch):
+    target = tmp_path / "record.json"
+    monkeypatch.setenv(record.VARIABLE, str(target))
+    record.record(accuracy=0.5, n=10, interval=(0.2, 0.8))
+    record.table("rows", [{"a": 1, "b": "x"}])
+    held = record.read(target)
+    assert held["metrics"]["accuracy"] == {"value": 0.5, "n": 10, "interval": [0.2, 0.8]}
+    assert held["tables"]["rows"] == [{"a": 1, "b": "x"}]
+    with pytest.raises(FerTeachError, match="before"):
+        record.record(accuracy=0.6)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.5", None])
+def test_only_finite_numbers_are_recorded(begun, value):
+    with pytest.raises(FerTeachError, match="accuracy"):
+        record.record(accuracy=value)
+
+
+def test_what_is_no_record_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text('{"schema": 1}')
+    with pytest.raises(FerTeachError, match=r"x\.json"):
+        record.read(tmp_path / "x.json")
+
+
+def test_drift_missing_and_new_metrics_are_told_apart():
+    baseline = {"metrics": {name: {"value": 1.0, "tolerance": 0.1} for name in ("same", "off", "gone")}}
+    measured = {"metrics": {"same": {"value": 1.05}, "off": {"value": 1.2}, "extra": {"value": 3.0}}}
+    verdicts = {line.metric: line.verdict for line in record.compare(baseline, measured)}
+    assert verdicts == {"same": "ok", "off": "drift", "gone": "missing", "extra": "new"}
+
+
+# Sweeps -------------------------------------------------------------------------------------------------------------
+
+CALLS = []
+
+
+def cell(x, seed):
+    CALLS.append((x, seed))
+    if x == 13:
+        raise RuntimeError("unlucky")
+    return {"y": 10 * x + seed}
+
+
+def test_a_stopped_sweep_goes_on_and_a_finished_one_costs_nothing(begun):
+    CALLS.clear()
+    with pytest.raises(RuntimeError):
+        sweep([{"x": 1, "seed": 0}, {"x": 13, "seed": 0}], cell)
+    frame = sweep({"x": [1, 2], "seed": [0, 1]}, cell)
+    assert CALLS == [(1, 0), (13, 0), (1, 1), (2, 0), (2, 1)]
+    assert list(frame["y"]) == [10, 11, 20, 21]
+    sweep({"x": [1, 2], "seed": [0, 1]}, cell)
+    assert len(CALLS) == 5
+
+
+def test_other_data_or_code_is_another_cell(begun):
+    CALLS.clear()
+
+    def doubling(x):
+        CALLS.append(x)
+        return {"y": chapters.load("07_tiny").double(x)}
+
+    def by_name(x):
+        CALLS.append(x)
+        return {"y": double(x)}  # noqa: F821 - the name that the key must follow
+
+    sweep({"x": [1]}, doubling)
+    record.begin("07_tiny", "quick", {"train": type("Other", (Tiny,), {"fingerprint": "1" * 16})([1])}, 0)
+    sweep({"x": [1]}, doubling)
+    assert CALLS == [1, 1]
+    by_name.__globals__["double"] = lambda x: 2 * x
+    sweep({"x": [1]}, by_name)
+    rewrite(begun, "FACTOR = 2", "FACTOR = 3")
+    sweep({"x": [1]}, by_name)
+    assert len(CALLS) == 4
+
+
+def test_two_processes_share_a_sweep(begun):
+    script = begun / "share.py"
+    script.write_text(
+        "import sys, time, pathlib\n"
+        "from fer_teach import paths, record, sweep\n"
+        "root = pathlib.Path(sys.argv[1])\n"
+        "paths.root = lambda: root\n"
+        "paths.build = lambda: root / '_build'\n"
+        "class Tiny(list):\n    name, fingerprint = 'tiny', '0' * 16\n"
+        "def slow(x):\n"
+        "    with (root / 'calls').open('a') as f: f.write(f'{x}\\n')\n"
+        "    time.sleep(0.2)\n    return {'y': x}\n"
+        "record.begin('07_tiny', 'quick', {'train': Tiny([1])}, 0)\n"
+        "print(list(sweep({'x': list(range(6))}, slow)['y']))\n"
+    )
+    both = [
+        subprocess.Popen([sys.executable, script, begun], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(2)
+    ]
+    assert [process.communicate(timeout=120)[0].strip() for process in both] == ["[0, 1, 2, 3, 4, 5]"] * 2
+    assert sorted((begun / "calls").read_text().split()) == list("012345")
+
+
+# The runner ---------------------------------------------------------------------------------------------------------
+
+
+def without_time(content):
+    return {key: value for key, value in content.items() if key not in record.TIME_FIELDS}
+
+
+def test_a_run_leaves_notebook_and_record_and_is_not_repeated(tiny_book):
+    out, said = tiny_book / "out", []
+    first = runner.run("07_tiny", runner.Settings(seed=3), out, say=said.append)
+    assert first["metrics"]["doubled"]["value"] == 6
+    assert first["seed"] == 3
+    assert sorted(p.name for p in out.glob("*")) == [".07_tiny.fingerprint", "07_tiny.ipynb", "07_tiny.json"]
+    runner.run("07_tiny", runner.Settings(seed=3), out, say=said.append)
+    assert "unchanged" in said[-1]
+    again = runner.run("07_tiny", runner.Settings(seed=3), out, force=True, say=said.append)
+    assert without_time(again) == without_time(first)
+    rewrite(tiny_book, "FACTOR = 2", "FACTOR = 3")
+    assert runner.run("07_tiny", runner.Settings(seed=3), out)["metrics"]["doubled"]["value"] == 9
+
+
+def test_a_failing_cell_is_shown_with_the_partial_notebook(tiny_book, capsys):
+    rewrite(tiny_book, "record(exact=7)", "record(exact=7)\n\n# %%\nraise ValueError('no mouth')")
+    assert cli.main(["run", "07_tiny", "--out", str(tiny_book / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "raise ValueError('no mouth')" in said
+    assert "ValueError: no mouth" in said
+    assert str(tiny_book / "out" / "07_tiny.ipynb") in said
+    assert (tiny_book / "out" / "07_tiny.ipynb").is_file()
+    assert "Traceback" not in said
+
+
+def test_regress_fails_on_drift_and_baseline_shows_the_difference(tiny_book, capsys):
+    out = ["--out", str(tiny_book / "out")]
+    assert cli.main(["regress", *out]) == 2  # no baseline yet
+    assert "fer-teach baseline 07_tiny" in capsys.readouterr().err
+    assert cli.main(["baseline", "07_tiny", *out]) == 0
+    assert cli.main(["regress", *out]) == 0
+    path = regress.baseline_path("07_tiny")
+    held = json.loads(path.read_text())
+    assert held["metrics"]["doubled"]["tolerance"] == 0.5
+    assert held["metrics"]["exact"]["tolerance"] == 0
+    held["metrics"]["exact"]["value"] = 8
+    path.write_text(json.dumps(held))
+    capsys.readouterr()
+    assert cli.main(["regress", *out]) == 1
+    assert "drift" in capsys.readouterr().out
+    assert "<caption>07_tiny</caption>" in (tiny_book / "out" / "regress.html").read_text()
+    assert cli.main(["baseline", "07_tiny", *out]) == 0
+    assert "drift" in capsys.readouterr().out
+    assert cli.main(["regress", *out]) == 0

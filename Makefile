@@ -49,7 +49,10 @@ lock: env  ## resolve requirements.lock anew from pyproject.toml
 	  --output-file requirements.lock pyproject.toml
 	sed -i -E '/^(nvidia-|cuda-|triton)/s/$$/ ; sys_platform == "linux" and platform_machine == "x86_64"/' requirements.lock
 
+vendor: env  ## fetch MathJax, fonts and icons of book/_vendor anew
+	$(BIN)/python book/_vendor/refresh.py
+
 clean:  ## remove everything that a build leaves (the environment stays)
 	rm -rf _build
 
-.PHONY: help env book test chromium notebooks format lock clean
+.PHONY: help env book test chromium notebooks format lock vendor clean

@@ -18,7 +18,7 @@ import sys
 from dataclasses import replace
 
 
-def deep_emotion(batch, precision):
+def deep_emotion(batch, precision, count):
     """(network's name, model, data set, loss, recipe) of chapter 01."""
     from fer_teach import chapters, training
 
@@ -29,13 +29,13 @@ def deep_emotion(batch, precision):
 
     augment = training.Augment(flip=0.5, shift=0.08, rotate=10, scale=0.1)
     recipe = training.Recipe(batch=batch or 128, precision=precision, augment=augment, ema=0.999)
-    return "DeepEmotion", chapter.DeepEmotion(num_classes=7), noise((1, 48, 48), 7), loss, recipe
+    return "DeepEmotion", chapter.DeepEmotion(num_classes=7), noise((1, 48, 48), 7, count), loss, recipe
 
 
 BUILDERS = {"01_deep_emotion": deep_emotion}
 
 
-def noise(shape, classes, count=4096):
+def noise(shape, classes, count):
     """A FaceDataset of random pixels and labels."""
     import torch
 
@@ -51,7 +51,7 @@ def noise(shape, classes, count=4096):
     )
 
 
-def measure(chapter, batch=None, precision="bf16", seconds=5.0):
+def measure(chapter, batch=None, precision="bf16", seconds=5.0, count=4096):
     """Train the chapter's network for about so many seconds and return the line's contents as a dict.
 
     images_per_second: over all epochs but the first. best_images_per_second: over the fastest of them, the figure to
@@ -62,7 +62,7 @@ def measure(chapter, batch=None, precision="bf16", seconds=5.0):
     from fer_teach.training import fit
 
     torch.manual_seed(0)
-    network, model, dataset, loss, recipe = BUILDERS[chapter](batch, precision)
+    network, model, dataset, loss, recipe = BUILDERS[chapter](batch, precision, count)
 
     def epochs(count):
         run = fit(model, dataset, loss=loss, recipe=replace(recipe, epochs=count), seed=0, progress=False)
@@ -92,15 +92,17 @@ def main(arguments=None):
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--seconds", type=float, default=5.0, help="about how long to measure each chapter")
+    parser.add_argument("--images", type=int, default=4096, help="images an epoch")
     chosen = parser.parse_args(arguments)
-    if chosen.threads < 1 or chosen.seconds <= 0 or (chosen.batch is not None and chosen.batch < 1):
-        parser.error("--threads, --batch and --seconds must be positive")
+    if min(chosen.threads, chosen.images, 1 if chosen.batch is None else chosen.batch) < 1 or chosen.seconds <= 0:
+        parser.error("--threads, --batch, --images and --seconds must be positive")
     os.environ.setdefault("OMP_NUM_THREADS", str(chosen.threads))
     import torch
 
     torch.set_num_threads(chosen.threads)
     for chapter in [chosen.chapter] if chosen.chapter else sorted(BUILDERS):
-        print(json.dumps(measure(chapter, chosen.batch, chosen.precision, chosen.seconds)), flush=True)
+        line = measure(chapter, chosen.batch, chosen.precision, chosen.seconds, chosen.images)
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--root", type=Path, help="the folder where your copy of the data set lies")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--out", type=Path, help="gets CHAPTER.ipynb and CHAPTER.json (default: _build/run)")
+    run.add_argument("--keep", type=Path, help="finished cells and checkpoints of long runs (default: OUT/kept)")
     run.add_argument("--force", action="store_true", help="execute even what did not change")
     run.set_defaults(action=_run)
 
@@ -89,7 +90,7 @@ def _run(options) -> None:
     root = str(options.root.resolve()) if options.root else None
     settings = runner.Settings(options.profile, options.data, root, options.seed)
     for chapter in _chosen(options.chapters):
-        runner.run(chapter, settings, _out(options), force=options.force)
+        runner.run(chapter, settings, _out(options), force=options.force, keep=options.keep)
 
 
 def _regress(options) -> int:

@@ -59,6 +59,12 @@ def gallery(images, titles=None, columns: int = 8, maps=None, size: float = 1.1)
         show(axis, images[i], None if maps is None else maps[i])
         if titles:
             axis.set_title(titles[i], fontsize=11, loc="center", pad=3)
+    return _done(figure)
+
+
+def _done(figure):
+    """Close a figure for pyplot, so that a notebook shows it once: as the value of its cell."""
+    plt.close(figure)
     return figure
 
 
@@ -113,7 +119,7 @@ def transform_panel(image, grid, warped, change: dict[str, float]):
     show(right, warped)
     right.set_title("what it reads", loc="center")
     figure.suptitle(", ".join(f"{name} {value:g}" for name, value in change.items()), fontsize=12)
-    return figure
+    return _done(figure)
 
 
 def curves(histories: dict[str, list[dict]], columns=("train_loss", "valid_loss", "valid_accuracy")):
@@ -128,7 +134,7 @@ def curves(histories: dict[str, list[dict]], columns=("train_loss", "valid_loss"
         axis.set(xlabel="epoch", title=column.replace("_", " "))
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].legend()
-    return figure
+    return _done(figure)
 
 
 def confusion(matrix, classes, title: str = ""):
@@ -146,7 +152,7 @@ def confusion(matrix, classes, title: str = ""):
     axis.set(xlabel="predicted (per cent of the true class)", ylabel="true", title=title)
     axis.tick_params(axis="x", rotation=45)
     axis.tick_params(axis="y", rotation=0)
-    return figure
+    return _done(figure)
 
 
 def intervals(labels, means, lows, highs, xlabel: str, reference: float | None = None, reference_label: str = ""):
@@ -161,11 +167,11 @@ def intervals(labels, means, lows, highs, xlabel: str, reference: float | None =
         axis.annotate(reference_label, (reference, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
                       textcoords="offset points", va="top", color="#a03f15", fontsize=11)  # fmt: skip
     axis.set(yticks=rows, yticklabels=labels, xlabel=xlabel, ylim=(-0.6, len(labels) - 0.4))
-    return figure
+    return _done(figure)
 
 
 def thetas(before: dict, after: dict):
-    """The six numbers of theta per group of images, before and after training: means with one standard deviation.
+    """Theta less the identity per group of images, before and after training: mean and one standard deviation.
 
     before, after: group's name -> (N, 2, 3).
     """
@@ -173,13 +179,14 @@ def thetas(before: dict, after: dict):
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.4), sharey=True)
     for axis, held, title in zip(axes, (before, after), ("before training", "after training"), strict=True):
         for number, (group, theta) in enumerate(held.items()):
-            flat = np.asarray(theta).reshape(len(theta), 6)
+            off = np.asarray(theta).reshape(len(theta), 6) - np.eye(2, 3).ravel()
             at = np.arange(6) + (number - (len(held) - 1) / 2) * 0.16
-            axis.errorbar(at, flat.mean(0), flat.std(0), fmt="osD^vP"[number], ms=5, lw=1.2, label=group)
-        axis.plot(np.arange(6), [1, 0, 0, 0, 1, 0], "_", color="#8a8a8a", ms=22, zorder=0)
+            axis.errorbar(at, off.mean(0), off.std(0), fmt="osD^vP"[number], ms=5, lw=1.4, label=group)
+        axis.axhline(0, color="#8a8a8a", lw=0.8, zorder=0)
         axis.set(xticks=range(6), xticklabels=names, title=title)
+    axes[0].set_ylabel("difference from the identity")
     axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+    return _done(figure)
 
 
 def sliders(function, alt: str, /, **ranges):
@@ -219,7 +226,6 @@ def _live(function, ranges: dict):
     def draw(**values):
         figure = function(**values)
         display(figure)
-        plt.close(figure)
 
     made = {
         name: ipywidgets.FloatSlider(

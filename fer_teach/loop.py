@@ -16,6 +16,7 @@ import warnings
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from .augment import augment_batch, normalise
 from .errors import FerTeachError
@@ -193,8 +194,10 @@ class Line(ProgressBar):
         now = time.monotonic()
         if now >= self.next:
             self.next = now + max(1.0, 0.05 * (now - self.start))
-            place = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {index + 1}/{len(trainer.train_dataloader)}"
-            self.write(f"{place}, loss {float(learner.total) / learner.seen:.3f}")
+            self.write(
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, "
+                f"step {index + 1}/{trainer.num_training_batches}, loss {float(learner.total) / learner.seen:.3f}"
+            )
 
     def on_train_end(self, trainer, learner):
         last = learner.history[-1]
@@ -204,13 +207,13 @@ class Line(ProgressBar):
         self.write(f"{epochs} in {seconds:.0f} s: loss {last['train_loss']:.3f}{valid}", "\n")
 
     def write(self, text, end=""):
-        sys.stdout.write("\r" + text.ljust(64) + end)
-        sys.stdout.flush()
+        sys.stderr.write("\r" + text.ljust(64) + end)
+        sys.stderr.flush()
 
 
 @contextlib.contextmanager
 def quiet():
-    """Without Lightning's notices; Ctrl-C and the notebook's stop button arrive as KeyboardInterrupt."""
+    """Without Lightning's notices; Ctrl-C arrives as KeyboardInterrupt, and a run told to end exits with 143."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     main = signal.getsignal(signal.SIGINT)
@@ -220,6 +223,8 @@ def quiet():
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             yield
+    except SIGTERMException as stop:
+        raise SystemExit(128 + signal.SIGTERM) from stop
     except SystemExit as stop:
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, main)

@@ -106,8 +106,12 @@ def _number(name: str, value) -> float:
 
 
 def plain(value):
-    """A value as JSON can hold it: tensors and numpy scalars become numbers, tuples become lists."""
+    """A value as JSON can hold it: tensors and numpy scalars become numbers, tuples lists, NaN None."""
     value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
     return list(map(plain, value)) if isinstance(value, tuple | list) else value
 
 

@@ -60,8 +60,9 @@ def as_html(tables: dict[str, list[records.Drift]]) -> str:
         )
         parts.append(f"<table><caption>{html.escape(chapter)}</caption><tr>{head}</tr>{body}</table>")
     style = (
-        ":root{color-scheme:light dark}body{font:16px/1.5 sans-serif;margin:2rem}"
-        "td,th{padding:.2em .8em;text-align:left}caption{font-weight:bold;text-align:left}tr:not(.ok) td{font-weight:bold}table{margin-bottom:2rem}"
+        ":root{color-scheme:light dark}body{font:16px/1.5 sans-serif;margin:2rem}table{margin-bottom:2rem}"
+        "td,th{padding:.2em .8em;text-align:left}caption{font-weight:bold;text-align:left}"
+        "tr:not(.ok) td{font-weight:bold}"
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

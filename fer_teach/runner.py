@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import chapters, paths
 from . import record as records
 from .errors import FerTeachError
+from .sweep import VARIABLE as KEEP
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,15 @@ class Settings:
         return {"PROFILE": self.profile, "DATA": self.data, "DATA_ROOT": self.root, "SEED": self.seed}
 
 
-def run(chapter: str, settings: Settings, out: Path, *, force: bool = False, say=print) -> dict:
+def run(
+    chapter: str, settings: Settings, out: Path, *, force: bool = False, keep: Path | None = None, say=print
+) -> dict:
     """Execute one chapter and return its record.
 
     out gets CHAPTER.ipynb (executed) and CHAPTER.json (the record). A chapter whose sources, data and parameters did
-    not change since it was executed there is not executed again, unless force. Raises FerTeachError with the failing
-    cell's source, the error and the path of the partial notebook.
+    not change since it was executed there is not executed again, unless force. keep: where finished cells and
+    checkpoints lie, so that an interrupted run goes on (default: out/kept; force empties that). Raises FerTeachError
+    with the failing cell's source, the error and the path of the partial notebook.
     """
     notebook, record = out / f"{chapter}.ipynb", out / f"{chapter}.json"
     stamp = out / f".{chapter}.fingerprint"
@@ -44,9 +50,13 @@ def run(chapter: str, settings: Settings, out: Path, *, force: bool = False, say
     out.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
     record.unlink(missing_ok=True)
+    if force and keep is None:
+        shutil.rmtree(out / "kept" / chapter, ignore_errors=True)
+    _warm_up(settings)
     say(f"{chapter}: executing, profile {settings.profile}, data {settings.data}, seed {settings.seed}")
     start = time.monotonic()
-    _execute(chapter, settings, notebook, record)
+    with _environment(**{records.VARIABLE: record.resolve(), KEEP: (keep or out / "kept").resolve()}):
+        _execute(chapter, settings, notebook)
     if not record.is_file():
         raise FerTeachError(f"{chapter} ran to its end and left no record: it never called fer_teach.record.begin().")
     content = records.read(record)
@@ -57,14 +67,32 @@ def run(chapter: str, settings: Settings, out: Path, *, force: bool = False, say
     return content
 
 
-def _execute(chapter: str, settings: Settings, notebook: Path, record: Path) -> None:
+def _warm_up(settings: Settings) -> None:
+    """Decode the data set once, here, where its progress is seen and its errors are the user's."""
+    from . import data
+
+    if settings.data in data.names():
+        for split in ("train", "valid", "test"):
+            data.load(settings.data, root=settings.root, split=split)
+
+
+@contextmanager
+def _environment(**values):
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update({name: str(value) for name, value in values.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _execute(chapter: str, settings: Settings, notebook: Path) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     plain = notebook.with_suffix(".input.ipynb")
     plain.write_text(chapters.as_notebook(chapter))
-    before = os.environ.get(records.VARIABLE)
-    os.environ[records.VARIABLE] = str(record.resolve())
     try:
         papermill.execute_notebook(
             str(plain),
@@ -82,10 +110,6 @@ def _execute(chapter: str, settings: Settings, notebook: Path, record: Path) -> 
         ) from None
     finally:
         plain.unlink(missing_ok=True)
-        if before is None:
-            os.environ.pop(records.VARIABLE, None)
-        else:
-            os.environ[records.VARIABLE] = before
     _tidy(notebook)
 
 

@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import itertools
 import json
+import os
 import textwrap
 import time
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from filelock import FileLock, Timeout
 from . import chapters, paths
 from . import record as records
 
+VARIABLE = "FER_TEACH_KEEP"
 _TRAINING_CODE = ("training.py", "loop.py", "augment.py", "evaluation.py")
 
 
@@ -38,7 +40,7 @@ def sweep(grid, cell, *, name: str | None = None):
 
     rows = expand(grid)
     chapter = records.current()["chapter"]
-    folder = paths.build() / "sweeps" / chapter / (name or cell.__name__)
+    folder = _kept() / "cells" / (name or cell.__name__)
     code = _code_key(chapter, cell)
     files = [folder / f"{_key(code, parameters)}.json" for parameters in rows]
     pending = [pair for pair in zip(rows, files, strict=True) if not pair[1].is_file()]
@@ -62,8 +64,12 @@ def sweep(grid, cell, *, name: str | None = None):
 
 def keep(function, **parameters) -> Path:
     """A folder for what `function(**parameters)` leaves, checkpoints say; the same content, the same folder."""
-    chapter = records.current()["chapter"]
-    return paths.build() / "fits" / chapter / _key(_code_key(chapter, function), parameters)
+    return _kept() / "fits" / _key(_code_key(records.current()["chapter"], function), parameters)
+
+
+def _kept() -> Path:
+    """Where outcomes are kept: the runner says it, so that runs into different folders share nothing."""
+    return Path(os.environ.get(VARIABLE, paths.build() / "kept")) / records.current()["chapter"]
 
 
 def expand(grid) -> list[dict]:

@@ -24,13 +24,15 @@ class Stack:
         return "\n\n".join(map(repr, self.tables))
 
 
-def show(name: str, frame, by: list[str], metrics: list[str], n: int) -> Stack:
+def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str, int]) -> Stack:
     """Record a sweep's frame as the table `name` and show it above the recorded full and paper runs of the same table.
 
     frame: from `sweep`, a row a cell, with a `seed` column where cells were repeated; by: the columns that name a row;
-    metrics: shares (0..1), shown in per cent; n: test images behind each share. A row of several seeds shows mean and
-    95 % interval over the seeds (Student t); a row of one seed its value and Wilson's interval over the n images.
+    metrics: shares (0..1), shown in per cent; n: the images behind each share, one number or one a metric. A row of
+    several seeds shows mean and 95 % interval over the seeds (Student t); a row of one seed its value and Wilson's
+    interval over the n images.
     """
+    n = n if isinstance(n, dict) else dict.fromkeys(metrics, n)
     current = records.current()
     rows = frame.to_dict(orient="records")
     records.table(name, [{**row, "n": n} for row in rows])
@@ -57,16 +59,18 @@ def provenance(recorded: dict) -> str:
     )
 
 
-def _table(rows: list[dict], by: list[str], metrics: list[str], n: int, caption: str) -> Table:
+def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int], caption: str) -> Table:
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
         groups.setdefault(tuple(row[column] for column in by), []).append(row)
     lines = []
     for key, members in groups.items():
-        cells = [share([m[metric] for m in members if m.get(metric) is not None], n) for metric in metrics]
+        cells = [share([m[metric] for m in members if m.get(metric) is not None], n[metric]) for metric in metrics]
         lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
     heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
-    about = f"Per cent, with 95 % intervals; {n:,} images."
+    most = max(n[metric] for metric in metrics)
+    fewer = ", ".join(f"{n[metric]:,} for {metric.replace('_', ' ')}" for metric in metrics if n[metric] != most)
+    about = f"Per cent, with 95 % intervals; {most:,} images{fewer and f', but {fewer}'}."
     return Table(caption, about, [dict(zip(heads, line, strict=True)) for line in lines])
 
 
@@ -124,8 +128,8 @@ def say(profile: str, data: str, template: str) -> Prose:
     """A paragraph with numbers from this chapter's committed record and from its claims.
 
     template: text with {name}, where name is a metric of the record (a share is shown in per cent with its interval, a
-    count as it is) or a claim's id (shown with its source). Without such a record, or where it lacks a metric, the
-    number reads "not yet run". A name that is neither a known metric nor a claim raises FerTeachError.
+    count as it is) or a claim's id (shown with its source). Without such a record the paragraph says so and how to
+    make one. A name that is neither a metric of the record nor a claim raises FerTeachError.
     """
     import re
 
@@ -133,14 +137,15 @@ def say(profile: str, data: str, template: str) -> Prose:
 
     current = records.current()
     recorded = records.result(current["chapter"], profile, data)
+    if recorded is None:
+        command = f"fer-teach run {current['chapter']} --profile {profile} --data {data} --root FOLDER"
+        return Prose(f"*There is no record of the {profile} profile on {data} yet: `{command}` makes one.*")
     ids = {claim.id for claim in claims.load(current["chapter"])}
 
     def fill(match) -> str:
         name = match[1]
-        if recorded and name in recorded["metrics"]:
+        if name in recorded["metrics"]:
             return number(recorded["metrics"][name])
-        if name in current["metrics"]:
-            return "(not yet run)"
         if name in ids:
             return claims.cite(current["chapter"], name)
         raise FerTeachError(f"{{{name}}} is neither a metric of {current['chapter']} nor one of its claims.")

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from docutils import nodes
+from fer_slim import slim
 
 _VENDORED = Path(__file__).resolve().parent.parent / "_vendor"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -32,6 +33,7 @@ def fill_in(app, docname: str, source: list[str]) -> None:
 
         source[0] = claims.page()
     source[0] = source[0].replace("@repository@", theme["repository_url"])
+    source[0] = source[0].replace("@folder@", theme["repository_url"].rstrip("/").rsplit("/", 1)[-1])
     source[0] = source[0].replace("@branch@", theme["repository_branch"])
 
 
@@ -92,6 +94,8 @@ def trim(app, pagename: str, templatename: str, context: dict, doctree) -> None:
     if doctree is None or not any(doctree.findall(lambda node: isinstance(node, (nodes.math, nodes.math_block)))):
         scripts = context["script_files"]
         scripts[:] = [script for script in scripts if "mathjax" not in f"{script}{script.attributes}".lower()]
+    if "sd-" not in context.get("body", ""):
+        context["css_files"][:] = [sheet for sheet in context["css_files"] if "sphinx-design" not in f"{sheet}"]
     if "citation-list" in context.get("body", ""):
         context["body"] = re.sub(r' role="(?:list|doc-biblioentry)"', "", context["body"])
 
@@ -108,6 +112,7 @@ def drop_unused(app, exception) -> None:
         shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
         for path in [*static.rglob("*.map"), static / "refresh.py"]:
             path.unlink(missing_ok=True)
+        slim(Path(app.outdir))
 
 
 def setup(app) -> dict:

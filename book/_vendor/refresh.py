@@ -17,7 +17,7 @@ _MATHJAX = [
     "startup.js",
     "core.js",
     "input/tex-base.js",
-    *(f"input/tex/extensions/{name}.js" for name in ("ams", "boldsymbol", "mathtools", "newcommand", "noundefined")),
+    *(f"input/tex/extensions/{name}.js" for name in ("ams", "boldsymbol")),
     "output/chtml.js",
     "output/chtml/fonts/tex.js",
     "output/chtml/fonts/woff-v2/*.woff",

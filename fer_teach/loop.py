@@ -57,12 +57,12 @@ class Learner(L.LightningModule):
 
     def configure_optimizers(self):
         recipe = self.recipe
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
+        groups = {}
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                key = (recipe.weight_decay if parameter.ndim > 1 else 0.0, getattr(parameter, "lr_scale", 1.0))
+                groups.setdefault(key, []).append(parameter)
+        groups = [{"params": g, "weight_decay": decay, "lr": recipe.lr * scale} for (decay, scale), g in groups.items()]
         if recipe.optimizer == "sgd":
             optimizer = torch.optim.SGD(
                 groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True
@@ -100,7 +100,7 @@ class Learner(L.LightningModule):
             )
         self.total = self.total + value.detach() * len(images)
         self.seen += len(images)
-        self.lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.lr = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
         return value
 
     def on_before_optimizer_step(self, optimizer):

@@ -71,9 +71,8 @@ def _warm_up(settings: Settings) -> None:
     """Decode the data set once, here, where its progress is seen and its errors are the user's."""
     from . import data
 
-    if settings.data in data.names():
-        for split in ("train", "valid", "test"):
-            data.load(settings.data, root=settings.root, split=split)
+    for split in ("train", "valid", "test"):
+        data.load(settings.data, root=settings.root, split=split)
 
 
 @contextmanager

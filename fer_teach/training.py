@@ -22,7 +22,8 @@ class Recipe:
     """How to train, in plain values, so that a recipe can be hashed, stored and compared.
 
     epochs: passes over the training images. batch: images a step at most; an epoch is cut into equal batches.
-    optimizer: "adamw", "adam" or "sgd" (Nesterov, with `momentum`). lr: the highest learning rate.
+    optimizer: "adamw", "adam" or "sgd" (Nesterov, with `momentum`). lr: the highest learning rate; a parameter with
+    an attribute `lr_scale` gets that multiple of it.
     weight_decay: not applied to biases and norm parameters (tensors with fewer than two dimensions).
     schedule: "onecycle" (up for the share `warmup` of all steps, then down to almost 0) or "constant".
     label_smoothing: share of the target spread evenly over all classes; the loss then receives probabilities.

@@ -262,3 +262,16 @@ def test_interrupting_a_fit_is_a_keyboard_interrupt_and_leaves_the_handler():
 def test_lightning_is_loaded_only_to_train():
     code = "import sys, fer_teach.training, fer_teach.evaluation; print('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_a_parameter_may_learn_slowly():
+    moved = {}
+    for scale in (1.0, 0.0):
+        model = network()
+        before = [p.detach().clone() for p in model.parameters()]
+        next(model.parameters()).lr_scale = scale
+        fit(model, bars(40), loss=cross_entropy, recipe=replace(RECIPE, epochs=1), seed=0, progress=False)
+        moved[scale] = [float((p.detach() - b).abs().max()) for p, b in zip(model.parameters(), before, strict=True)]
+    assert moved[0.0][0] == 0
+    assert moved[1.0][0] > 0
+    assert moved[0.0][-1] > 0

@@ -20,7 +20,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from .augment import augment_batch, normalise
 from .errors import FerTeachError
+from .processor import fast_bf16
 from .training import random_state, rate, set_random_state
+
+
+def _has_bf16():
+    return torch.cuda.is_available() or fast_bf16()
 
 
 class Batches:
@@ -265,7 +270,7 @@ def run(model, train, valid, loss, recipe, seed, folder, identity, progress):
     with quiet():
         trainer = L.Trainer(
             max_epochs=recipe.epochs,
-            precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+            precision="bf16-mixed" if recipe.precision == "bf16" and _has_bf16() else "32-true",
             accelerator="auto",
             devices=1,
             callbacks=callbacks,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 
-from . import paths
+from . import paths, processor
 from .errors import FerTeachError
 
 VARIABLE = "FER_TEACH_RECORD"
@@ -171,18 +171,10 @@ def device() -> dict:
     """What the numbers were computed on: kind, processor, vector instructions, threads."""
     import torch
 
-    processor = platform.processor() or platform.machine()
-    listing = Path("/proc/cpuinfo")
-    flags = ""
-    if listing.is_file():
-        lines = dict(line.split(":", 1) for line in listing.read_text().splitlines() if ":" in line)
-        lines = {key.strip(): value.strip() for key, value in lines.items()}
-        processor, flags = lines.get("model name", processor), lines.get("flags", "")
-    kept = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags.split()]
     return {
         "kind": "cuda" if torch.cuda.is_available() else "cpu",
-        "processor": processor,
-        "instructions": " ".join(kept) or torch.backends.cpu.get_cpu_capability(),
+        "processor": processor.model(),
+        "instructions": " ".join(processor.instructions()) or torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
 

@@ -275,3 +275,17 @@ def test_a_parameter_may_learn_slowly():
     assert moved[0.0][0] == 0
     assert moved[1.0][0] > 0
     assert moved[0.0][-1] > 0
+
+
+def test_bf16_is_used_only_where_the_processor_computes_it(monkeypatch):
+    from fer_teach import processor
+
+    for flags, limit, fast in (
+        ("avx2 avx512f avx512_bf16", None, True),
+        ("avx2 avx512f", None, False),
+        ("avx2 avx512_bf16 amx_bf16", "AVX2", False),
+        ("avx2 avx512_bf16 amx_bf16", "AVX512_CORE_AMX", True),
+    ):
+        monkeypatch.setattr(processor, "_listing", lambda flags=flags: {"flags": flags})
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit) if limit else monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", False)
+        assert processor.fast_bf16() is fast

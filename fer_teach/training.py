@@ -28,7 +28,7 @@ class Recipe:
     schedule: "onecycle" (up for the share `warmup` of all steps, then down to almost 0) or "constant".
     label_smoothing: share of the target spread evenly over all classes; the loss then receives probabilities.
     augment: an Augment, or None. ema: decay of the running average of the weights per step, or None.
-    precision: "bf16" (autocast; fp32 on a CPU without instructions for it) or "fp32". clip: largest gradient norm, or None.
+    precision: "bf16" (autocast; fp32 on a CPU that lacks it) or "fp32". clip: largest gradient norm, or None.
     """
 
     epochs: int = 10

@@ -24,7 +24,7 @@ from . import chapters, paths
 from . import record as records
 
 VARIABLE = "FER_TEACH_KEEP"
-_TRAINING_CODE = ("training.py", "loop.py", "augment.py", "evaluation.py")
+_CELL_CODE = ("training.py", "loop.py", "augment.py", "evaluation.py", "harder.py")  # what a cell computes with
 
 
 def sweep(grid, cell, *, name: str | None = None):
@@ -107,12 +107,11 @@ def _claim(path: Path, wait: bool):
 def _code_key(chapter: str, cell) -> dict:
     tree = ast.parse(textwrap.dedent(inspect.getsource(cell)))
     package = Path(__file__).parent
-    parts = [package / file for file in _TRAINING_CODE if (package / file).is_file()]
-    training = "".join(chapters.behaviour(ast.parse(part.read_text())) for part in parts)
+    package_code = "".join(chapters.behaviour(ast.parse((package / file).read_text())) for file in _CELL_CODE)
     return {
         "cell": chapters.behaviour(tree),
         "method": chapters.method_hash(chapter, chapters.used_names(tree)),
-        "training": hashlib.sha256(training.encode()).hexdigest(),
+        "package": hashlib.sha256(package_code.encode()).hexdigest(),
         "data": records.current()["data"]["hash"],
         "profile": records.current()["profile"],
     }

@@ -1,22 +1,52 @@
-"""The data set `rendered`: faces made by the book itself, with masks, landmarks, action units and pose known."""
+"""The data set `rendered`: faces that `fer_teach.faces` made, packed into the package, every label known exactly."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from fer_teach.data.dataset import FaceDataset
-from fer_teach.data.standin import CLASSES, UNITS, standin
+from fer_teach.data.packed import unpack
+
+CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+UNITS = (  # as fer_teach.faces.facs.CODES; a test keeps them equal
+    "AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10", "AU12", "AU14", "AU15", "AU16", "AU17", "AU18", "AU20", "AU22",
+    "AU23", "AU24", "AU25", "AU26", "AU27", "AU28", "AU34", "AU19", "AU30", "AU43",
+)  # fmt: skip
+SPLITS = ("train", "valid", "test", "gallery")
+
+
+def file_of(split: str) -> Path:
+    """Where a split lies."""
+    return Path(__file__).with_name("faces") / f"{split}.npz"
 
 
 def load(places: list[Path] | None, split: str) -> FaceDataset:
-    """Grey faces of 64 px in FERPlus's eight classes, subjects disjoint across splits; `places` is not used.
+    """Faces of 64 px, grey, in FERPlus's eight classes, about 10,000 in train, valid and test; no person stands in two
+    splits. `gallery`: 240 faces of 192 px in colour, every class equally often. `places` is not used.
 
-    Sizes: train 4,000, valid 800, test 1,200. votes: ten simulated raters. masks: "face", "eyes", "mouth", of the whole
-    face even where covered. attributes: "yaw", "pitch", "roll" in degrees, "occluded" bool.
+    votes: ten simulated raters. landmarks: 68, exact, also where hidden. masks: "face", "eyes" (with lids), "brows", "mouth",
+    as far as the face itself does not hide them. action_units: AU1 ... in 0..1. attributes, bool: eyes_closed,
+    narrow_eyes, wide_eyes, mouth_open, smiling, eyeglasses, sunglasses, lipstick, beard, hat, male, occluded; float32:
+    yaw, pitch, roll (degrees), years, tone (0 light to 1 dark skin), eye_opening and mouth_opening (gap over width),
+    visible_face, visible_eyes, visible_brows, visible_mouth (share that nothing covers).
     """
-    arrays = {key: torch.from_numpy(value) for key, value in standin(split).items()}
+    return _load(split)
+
+
+@lru_cache(maxsize=len(SPLITS))
+def _stored(split):
+    return unpack(file_of(split))
+
+
+def _load(split):
+    arrays = {key: torch.from_numpy(value.copy()) for key, value in _stored(split).items()}
+
+    def starting(prefix):
+        return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+
     return FaceDataset(
         "rendered",
         split,
@@ -26,7 +56,7 @@ def load(places: list[Path] | None, split: str) -> FaceDataset:
         subjects=arrays["subjects"],
         votes=arrays["votes"],
         landmarks=arrays["landmarks"],
-        masks={part: arrays[f"mask_{part}"] for part in ("face", "eyes", "mouth")},
-        action_units=dict(zip(UNITS, arrays["units"].T, strict=True)),
-        attributes={key: arrays[key] for key in ("yaw", "pitch", "roll", "occluded")},
+        masks=starting("mask_"),
+        action_units=dict(zip(UNITS, arrays["action_units"].T, strict=True)),
+        attributes=starting("attribute_"),
     )

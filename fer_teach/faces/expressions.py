@@ -1,0 +1,148 @@
+"""Eight expressions as distributions over action units.
+
+Each class is a few *patterns*; a pattern gives a range of intensity for each of its units, at full strength. The
+patterns follow the prototypes and major variants of the FACS Investigator's Guide (Ekman, Friesen & Hager 2002) and of
+EMFACS. A draw scales the pattern by a strength, turns the two sides unequal, may blend in a second class, and adds
+small movements that mean nothing. Ranges were set by eye and with the help of a network trained on FERPlus
+photographs as a judge of class means; no single photograph was used. The datasheet tells what that implies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_teach.faces.facs import CODES, INDEX
+
+CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """share: how often among its class; units: code -> (low, high); pitch: the head's tilt in degrees, up positive;
+    look: the gaze, up positive, in degrees; one_sided: units that one side shows alone."""
+
+    share: float
+    units: dict[str, tuple[float, float]]
+    pitch: tuple[float, float] = (0, 0)
+    look: tuple[float, float] = (0, 0)
+    one_sided: tuple[str, ...] = ()
+
+
+def _pattern(share, text, pitch=(0, 0), look=(0, 0), one_sided=""):
+    """A pattern from a line such as "AU6 .4-.9, AU12 .7-1"."""
+    units = {}
+    for item in text.split(","):
+        if item.strip():
+            code, span = item.split()
+            low, _, high = span.partition("-")
+            units[code] = (float(low), float(high or low))
+    return Pattern(share, units, pitch, look, tuple(one_sided.split()))
+
+
+PATTERNS = {
+    "neutral": (
+        _pattern(0.60, ""),
+        _pattern(0.12, "AU25 .2-.9"),
+        _pattern(0.08, "AU25 .3-.8, AU26 .1-.5"),
+        _pattern(0.10, "AU24 .1-.5, AU17 0-.3"),
+        _pattern(0.10, "AU4 .05-.25, AU7 0-.3"),
+    ),
+    "happiness": (
+        _pattern(0.25, "AU6 .3-.8, AU12 .7-1"),
+        _pattern(0.45, "AU6 .4-1, AU12 .8-1.1, AU25 .8-1.2, AU10 .1-.4, AU26 0-.25"),
+        _pattern(0.30, "AU6 .5-1, AU12 .85-1.1, AU25 .8-1.2, AU10 .2-.5, AU26 .3-.9, AU43 0-.4"),
+    ),
+    "surprise": (
+        _pattern(0.55, "AU1 .7-1, AU2 .7-1.1, AU5 .6-1.1, AU26 .7-1.4, AU25 .2-.6"),
+        _pattern(0.37, "AU1 .7-1, AU2 .7-1.1, AU5 .6-1.1, AU27 .5-1, AU22 0-.5"),
+        _pattern(0.08, "AU1 .8-1.1, AU2 .8-1.1, AU5 .7-1.1, AU25 0-.4"),
+    ),
+    "sadness": (
+        _pattern(0.40, "AU1 .7-1.1, AU4 .2-.5, AU15 .6-1, AU17 .3-.9", (-14, 0), (-14, 2)),
+        _pattern(0.40, "AU1 .7-1.1, AU4 .2-.5, AU15 .6-1, AU17 .3-.9, AU24 .1-.5, AU43 0-.3", (-14, 0), (-14, 2)),
+        _pattern(0.20, "AU1 .7-1.1, AU4 .3-.6, AU6 .4-.9, AU15 .4-.9, AU20 .3-.6, AU25 .5-1, AU26 .2-.8", (-10, 4)),
+    ),
+    "anger": (
+        _pattern(0.30, "AU4 .8-1.2, AU5 .2-.6, AU7 .3-.8, AU23 .5-1, AU24 .4-1, AU17 .2-.8", (-10, 1)),
+        _pattern(0.35, "AU4 .8-1.2, AU5 .2-.7, AU7 .2-.7, AU9 .1-.5, AU10 .4-.8, AU16 .5-1, AU20 .1-.4, AU25 .5-1", (-10, 1)),
+        _pattern(0.35, "AU4 .8-1.2, AU5 .2-.8, AU7 .2-.7, AU9 .1-.5, AU10 .3-.7, AU16 .4-.9, AU25 .5-1, AU26 .7-1.6", (-10, 3)),
+    ),
+    "disgust": (
+        _pattern(0.50, "AU9 .8-1.1, AU10 .7-1.1, AU6 .4-.9, AU7 .4-.9, AU4 0-.3, AU15 .2-.6, AU17 .2-.8, AU43 0-.25"),
+        _pattern(0.50, "AU9 .8-1.1, AU10 .7-1.1, AU6 .4-.9, AU7 .4-.9, AU16 .3-.8, AU20 .1-.4, AU25 .4-.9, AU26 .1-.6"),
+    ),
+    "fear": (
+        _pattern(0.60, "AU1 .9-1.2, AU2 .1-.5, AU4 .2-.5, AU5 .8-1.2, AU20 .7-1.1, AU25 .6-1.2, AU26 .2-.8", (-4, 8)),
+        _pattern(0.40, "AU1 .9-1.2, AU2 .3-.8, AU4 .1-.4, AU5 .8-1.2, AU20 .4-.9, AU25 .5-1, AU26 .8-1.5", (-4, 8)),
+    ),
+    "contempt": (
+        _pattern(0.60, "AU14 .7-1, AU12 .15-.5, AU24 .1-.5", (0, 8), one_sided="AU14 AU12"),
+        _pattern(0.40, "AU14 .6-1, AU10 .2-.6, AU2 .2-.8, AU7 .1-.5", (0, 8), one_sided="AU14 AU10 AU2"),
+    ),
+}  # fmt: skip
+CONFUSED = {  # what a rater may take each class for, and how readily
+    "neutral": {"sadness": 0.35, "happiness": 0.25, "anger": 0.15, "contempt": 0.15, "surprise": 0.1},
+    "happiness": {"neutral": 0.6, "surprise": 0.2, "contempt": 0.2},
+    "surprise": {"fear": 0.45, "happiness": 0.35, "neutral": 0.2},
+    "sadness": {"neutral": 0.55, "fear": 0.2, "anger": 0.15, "disgust": 0.1},
+    "anger": {"neutral": 0.35, "disgust": 0.3, "sadness": 0.2, "surprise": 0.15},
+    "disgust": {"anger": 0.5, "sadness": 0.25, "contempt": 0.25},
+    "fear": {"surprise": 0.6, "sadness": 0.25, "disgust": 0.15},
+    "contempt": {"neutral": 0.5, "happiness": 0.25, "disgust": 0.25},
+}
+IDLE = ("AU1", "AU2", "AU4", "AU6", "AU7", "AU12", "AU14", "AU15", "AU17", "AU18", "AU23", "AU24", "AU25")
+
+
+@dataclass(frozen=True)
+class Expression:
+    """action (len(UNITS), 2); chances (8,) that a rater chooses each class; pitch and look in degrees, up positive."""
+
+    action: np.ndarray
+    chances: np.ndarray
+    pitch: float
+    look: float
+
+
+def sample_expression(label: int, rng: np.random.Generator) -> Expression:
+    """An expression of class `label` (index into CLASSES)."""
+    name = CLASSES[label]
+    strength = float(np.clip(rng.normal(0.95, 0.18), 0.5, 1.3))
+    shown, pitch, look = _draw(name, rng)
+    shown *= strength
+    chances = np.zeros(len(CLASSES))
+    sure = 1.0 if name == "neutral" else np.clip((strength - 0.15) / 0.6, 0.45, 1.0)
+    for other, share in CONFUSED[name].items():
+        chances[CLASSES.index(other)] = (1 - 0.9 * sure) * share
+    if rng.random() < 0.12:
+        second = rng.choice(list(CONFUSED[name]), p=list(CONFUSED[name].values()))
+        amount = rng.uniform(0.15, 0.4)
+        shown += amount * _draw(second, rng)[0]
+        chances[CLASSES.index(second)] += 0.7 * amount
+    for code in rng.choice(IDLE, 3, replace=False):
+        shown[INDEX[code]] += abs(rng.normal(0, 0.1 if name == "neutral" else 0.06))
+    shown *= 1 + rng.normal(0, 0.08) * np.array([1, -1]) + rng.normal(0, 0.04, shown.shape)
+    shown[INDEX["AU43"]] += max(0.0, rng.normal(0.02, 0.08))
+    if rng.random() < 0.025:
+        shown[INDEX["AU43"]] = 1.0
+    chances[label] += max(0.3, 1 - chances.sum())
+    return Expression(np.clip(shown, 0, 1.5).astype(np.float32), chances / chances.sum(), pitch, look)
+
+
+def _draw(name, rng):
+    """One draw of a class at full strength: action, pitch, look."""
+    patterns = PATTERNS[name]
+    pattern = patterns[rng.choice(len(patterns), p=[p.share for p in patterns])]
+    shown, side = np.zeros((len(CODES), 2)), rng.integers(2)
+    for code, (low, high) in pattern.units.items():
+        shown[INDEX[code]] = rng.uniform(low, high)
+        if code in pattern.one_sided:
+            shown[INDEX[code], 1 - side] *= rng.uniform(0, 0.2)
+    return shown, rng.uniform(*pattern.pitch), rng.uniform(*pattern.look)
+
+
+def sample_votes(chances: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Ten simulated raters: int64 (10,) counts in FERPlus's columns (eight classes, unknown, not a face)."""
+    unknown = 0.02
+    return np.append(rng.multinomial(10, np.append(chances * (1 - unknown), unknown)), 0).astype(np.int64)

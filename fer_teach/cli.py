@@ -70,7 +70,27 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("name")
     check.add_argument("--root", type=Path)
     check.set_defaults(action=_data_check)
+    _add_faces(commands)
     return parser
+
+
+def _add_faces(commands) -> None:
+    faces = commands.add_parser("faces", help="rendered faces: make more, or make the packed set anew")
+    kinds = faces.add_subparsers(dest="kind", required=True, metavar="render|pack")
+    render = kinds.add_parser("render", help="render faces into shards; a stopped run goes on where it was")
+    render.add_argument("--out", type=Path, required=True, help="folder of the shards (.npz)")
+    render.add_argument("--count", type=int, default=1000)
+    render.add_argument("--seed", type=int, default=0)
+    render.add_argument("--size", type=int, default=64, help="pixels (default: 64)")
+    render.add_argument("--colour", action="store_true", help="RGB (default: grey)")
+    render.add_argument("--balanced", action="store_true", help="every class equally often")
+    render.add_argument("--first", type=int, default=0, help="number of the first person; other numbers, other people")
+    render.add_argument("--workers", type=int, help="processes (default: one a core)")
+    render.set_defaults(action=_faces_render)
+    pack = kinds.add_parser("pack", help="render and pack the data set `rendered` that the package carries")
+    pack.add_argument("--work", type=Path, required=True, help="folder for the shards; kept, so that it can go on")
+    pack.add_argument("--workers", type=int)
+    pack.set_defaults(action=_faces_pack)
 
 
 def _chosen(names: list[str]) -> list[str]:
@@ -139,6 +159,24 @@ def _data_check(options) -> None:
     from .data import check
 
     print(check.report_text(options.name, options.root))
+
+
+def _faces_render(options) -> None:
+    from .faces.produce import produce
+
+    folder = produce(
+        options.out, options.count, options.seed, options.size, options.colour, options.balanced, options.first,
+        options.workers,
+    )  # fmt: skip
+    print(f"{options.count} faces: {folder}")
+
+
+def _faces_pack(options) -> None:
+    from .faces.pack import make
+
+    sizes = make(options.work, options.workers)
+    for split, size in sizes.items():
+        print(f"{split:8} {size / 2**20:6.2f} MiB")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ UNITS = (
     Unit("AU34", "cheek puff", "buccinator, lips closed", {"cheekPuff": 1.0}),
     Unit("AU19", "tongue show", "genioglossus", {"tongueOut": 1.0}),
     Unit("AU30", "jaw sideways", "pterygoids, one side", {"jaw*": 0.8}),
-    Unit("AU43", "eyes closed", "relaxed levator palpebrae", {"eyeBlink*": 1.0}),
+    Unit("AU43", "eyes closed", "relaxed levator palpebrae", {"eyeBlink*": 0.85}),
 )  # fmt: skip
 CODES = tuple(unit.code for unit in UNITS)
 INDEX = {code: i for i, code in enumerate(CODES)}

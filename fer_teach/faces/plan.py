@@ -60,7 +60,7 @@ def openings(vertices: np.ndarray) -> tuple[float, float]:
     p = vertices[head().landmarks]
 
     def gap(upper, lower, left, right):
-        return np.linalg.norm(p[upper] - p[lower], axis=-1).mean() / np.linalg.norm(p[left] - p[right])
+        return np.maximum(p[upper, 1] - p[lower, 1], 0).mean() / np.linalg.norm(p[left] - p[right])
 
     eyes = np.mean([gap([37, 38], [41, 40], 36, 39), gap([43, 44], [47, 46], 42, 45)])
     return float(eyes), float(gap([61, 62, 63], [67, 66, 65], 48, 54))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import lzma
 import os
 import shutil
@@ -41,7 +42,8 @@ class Tree:
     """Names, with "/" and relative to `root`, of all files below a folder or in an archive, sorted; junk left out.
 
     root      a folder, or a zip or tar archive (also compressed)
-    archives  look into the archives that a folder holds too; their members' names begin with the archive's name
+    archives  look into the archives that a folder holds too; their members' names begin with the archive's name. An
+              archive whose files also lie unpacked in the folder, by their names, is not looked into
     skip      names (lower case) of folders directly in root that are left out
 
     Errors: DataError for an archive that is damaged, encrypted, or has members that are links or lead out of it, and
@@ -61,9 +63,12 @@ class Tree:
         self.unreadable = [name for name in found if name.lower().endswith(UNREADABLE)]
         self.names = [name for name in found if not name.lower().endswith(ARCHIVES)]
         if archives:
+            unpacked = {_base(name) for name in self.names}
             for name in self.packed:
-                pack = self._packs[f"{name}/"] = _Pack(root / name)
-                self.names += [f"{name}/{member}" for member in pack.members]
+                pack = _Pack(root / name)
+                if _share(pack.members, unpacked) < 0.9:
+                    self._packs[f"{name}/"] = pack
+                    self.names += [f"{name}/{member}" for member in pack.members]
             self.names.sort()
 
     def where(self, name: str) -> str:
@@ -104,6 +109,16 @@ class Tree:
             if name.startswith(mount):
                 return pack, name[len(mount) :]
         return None, name
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _share(members: Collection[str], known: set[str]) -> float:
+    """Share of the members whose own names are known, from at most 1,000 of them."""
+    some = [_base(member) for member in itertools.islice(members, 1000)]
+    return sum(name in known for name in some) / max(1, len(some))
 
 
 class _Pack:

@@ -149,9 +149,9 @@ def _data_check(options) -> None:
 
 
 def _data_summary(options) -> None:
-    from .data import summary
+    from .data import overview
 
-    print(f"written: {summary.write(options.name, options.root, options.out or Path(f'{options.name}.png'))}")
+    print(f"written: {overview.write(options.name, options.root, options.out or Path(f'{options.name}.png'))}")
 
 
 if __name__ == "__main__":

@@ -48,5 +48,5 @@ def attributes(name: str, n: int | None = None, seed: int = 0, root: str | os.Pa
 
 
 def summary(name: str, root: str | os.PathLike | None = None, **options):
-    """A figure of the user's own copy of a data set; see `fer_teach.data.summary.summary`."""
-    return import_module("fer_teach.data.summary").summary(name, root, **options)
+    """A figure of the user's own copy of a data set; see `fer_teach.data.overview.summary`."""
+    return import_module("fer_teach.data.overview").summary(name, root, **options)

@@ -13,7 +13,7 @@ from fer_teach.data.cache import cached, file_digest
 from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.decoding import form
 from fer_teach.data.files import Tree, is_image
-from fer_teach.data.groups import hashed, hashed_parts, sample
+from fer_teach.data.groups import hashed_parts, sample
 from fer_teach.data.listing import Listing, locate, once, parts_of, stem_of, warn
 from fer_teach.data.tablefile import TableFile
 from fer_teach.errors import DataError
@@ -44,7 +44,7 @@ def load(
     fit         "crop", "pad" or "stretch": by default the middle square
     unlabelled  take images without a YOLO label file too; in COCO's own label files these have nothing marked
 
-    Splits: train2017 is "train", val2017 by a hash of the name half "valid" and half "test". Where only one of the two
+    Splits: train2017 is "train", val2017 half "valid" and half "test", by a hash of the name. Where only one of the two
     is there (COCO128), its images are split 80, 10 and 10 in a hundred by that hash.
     Errors: DataError naming the file; a DataWarning counts images without labels and listed images that are missing.
     """
@@ -95,7 +95,8 @@ def _make(tree: Tree, files: list[str]) -> Listing:
     stems = [PurePosixPath(name).stem for name in files]
     official = np.array([_part(name) or "train" for name in files])
     if set(official) == {"train", "val"}:
-        parts = np.where(official == "train", "train", np.where(hashed(stems) < 0.5, "valid", "test"))
+        parts, val = official.astype("<U5"), official == "val"
+        parts[val] = hashed_parts([stem for stem, is_val in zip(stems, val, strict=True) if is_val], (0.5, 0), "test")
     else:
         parts = hashed_parts(stems)
     return Listing("coco", tree, files, np.zeros(len(files), np.int64), CLASSES, parts=parts)

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from fer_teach.errors import DataError
 
 FITS = ("crop", "pad", "stretch")
+_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF8", b"RIFF")
 _PIXELS = 50_000_000  # an image with more is taken for a bomb: the largest of these sets has under a million
 _DAMAGE = (OSError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
@@ -98,6 +99,8 @@ def _header(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
+        if data.startswith(_BEGINNINGS):
+            raise ValueError("is truncated or damaged (its header cannot be read)") from None
         raise ValueError(f"is not an image (it starts with {data[:12]!r})") from None
     except Image.DecompressionBombError:
         raise ValueError("is far larger than any image of this set") from None

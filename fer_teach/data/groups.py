@@ -113,14 +113,17 @@ def sample(name: str, chosen: np.ndarray, n: int | None, seed: int) -> np.ndarra
     return np.sort(np.random.default_rng(seed).permutation(chosen)[:n])
 
 
-def hashed(keys: Sequence[str]) -> np.ndarray:
-    """A number in [0, 1) a key, from its SHA-256: the same on every machine and whatever else is there."""
-    return np.array([int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64 for key in keys])
+def hashed_parts(keys: Sequence[str], shares: tuple[float, float] = (0.1, 0.1), rest: str = "train") -> np.ndarray:
+    """ "train", "valid" or "test" a key; equal keys stay together, and the order of the keys does not matter.
 
-
-def hashed_parts(keys: Sequence[str]) -> np.ndarray:
-    """ "train", "valid" or "test" a key: about 80, 10 and 10 in a hundred, by `hashed`."""
-    return np.array(["train", "valid", "test"])[np.searchsorted((0.8, 0.9), hashed(keys), side="right")]
+    shares  of the distinct keys, for valid and test: at least one each where there are three keys. The keys are ordered
+            by their SHA-256, the first are valid, the next test, the others `rest`.
+    """
+    order = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
+    valid, test = (max(len(order) > 2, int(share * len(order))) for share in shares)
+    names = ["valid"] * valid + ["test"] * test + [rest] * len(order)
+    part = dict(zip(order, names, strict=False))
+    return np.array([part[key] for key in keys])
 
 
 def balanced(values: Tensor | np.ndarray, n: int | None = None, seed: int = 0, what: str = "the attribute") -> Tensor:

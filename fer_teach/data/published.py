@@ -48,7 +48,8 @@ class Published:
                         say(who, images(splits, name), f"images of {name}", number)
         if counts.keys() >= set(_SPLITS):
             for name, number in self.classes.get("all", {}).items():
-                say("the set", images(_SPLITS, name), f"images of {name}", number)
+                if images(_SPLITS, name) != number:
+                    say("the set", images(_SPLITS, name), f"images of {name}", number)
             if self.total is not None:
                 say("the set", images(_SPLITS), "images", self.total)
             if self.subjects is not None and subjects is not None:

@@ -20,7 +20,7 @@ from fer_teach.errors import DataError
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # folders and labels 1..7
 SIZE = 100
 _NAME = re.compile(r"^(train|test)_\d+(_aligned)?$", re.IGNORECASE)
-_LIST = re.compile(r"^(list_part?ition_label\.txt|(train|test)_labels?\.csv)$", re.IGNORECASE)
+_LIST = re.compile(r"^(list_par?tition_label\.txt|(train|test)_labels?\.csv)$", re.IGNORECASE)
 _PARTS = {"train": "train", "training": "train", "train_set": "train", "test": "test", "testing": "test",
           "test_set": "test", "val": "test", "valid": "test", "val_set": "test", "validation": "test"}  # fmt: skip
 

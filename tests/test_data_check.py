@@ -94,6 +94,7 @@ def test_check_counts_and_compares(tmp_path, name):
     whole = load(name, tmp_path, "all", size=16)
     assert sum(report.sizes.values()) == len(whole)
     text = check.report_text(name, tmp_path)
+    assert f"Width x height of {len(whole):,} files: " in text
     if name != "coco":
         assert "were published" in text
     if whole.subjects is not None:
@@ -186,3 +187,21 @@ def test_summary_shows_no_mean_of_a_few_and_is_kept_out_of_the_book(tmp_path, ca
     assert main(["data", "summary", "jaffe", "--root", str(tmp_path), "--out", str(inside)]) == 2
     assert "inside the book" in capsys.readouterr().err
     assert not inside.exists()
+
+
+def test_too_few_people_to_split_are_checked_as_a_whole(tmp_path):
+    lay.write_ck48(tmp_path, people=2)
+    report = check.check("ckplus", tmp_path)
+    assert list(report.counts) == ["all"]
+    assert report.people == 2
+    assert "cannot be split" in report.missing["train"]
+    assert "the set has 42 images, 981 were published" in str(report)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name != "rendered"])
+def test_the_guide_has_every_set(name):
+    guide = (paths.root() / "book" / "data_guide.md").read_text()
+    assert f"| `{name}` |" in guide
+    if name in lay.WRITERS:
+        assert f"fer-teach data check {name} --root" in guide
+        assert f"\n{name}/\n" in guide

@@ -6,13 +6,15 @@ import os
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import combinations
 
 import torch
 
 from fer_teach import data
-from fer_teach.data.catalog import SPLITS, table
+from fer_teach.data.catalog import SPLITS, entry, roots, table
 from fer_teach.data.dataset import FaceDataset, pixel_keys
+from fer_teach.data.decoding import image_size
 from fer_teach.data.published import STANDARD, compare
 from fer_teach.errors import DataError
 
@@ -38,6 +40,7 @@ class Report:
     missing   split -> why it could not be loaded
     people    number of people over all splits, None where unknown
     doubled   images that stand more than once within one split, pixel for pixel
+    files     (height, width) -> files of that size, of those looked at; empty for sets in one table
     agree     sentences about what agrees with the published numbers
     odd       sentences about everything unexpected
     """
@@ -52,6 +55,7 @@ class Report:
     missing: dict[str, str] = field(default_factory=dict)
     people: int | None = None
     doubled: int = 0
+    files: Counter = field(default_factory=Counter)
     agree: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
 
@@ -75,6 +79,10 @@ class Report:
                 f"{pair.first} and {pair.second} share {pair.distinct:,} distinct images: "
                 f"{pair.in_first:,} images of {pair.first}, {pair.in_second:,} of {pair.second}."
             )
+        if self.files:
+            sizes = ", ".join(f"{width} x {height} ({n:,})" for (height, width), n in self.files.most_common(5))
+            more = f" and {len(self.files) - 5} other sizes" if len(self.files) > 5 else ""
+            lines.append(f"Width x height of {self.files.total():,} files: {sizes}{more}.")
         if self.doubled:
             lines.append(f"{self.doubled:,} images repeat another one of the same split.")
         lines += [sentence[0].upper() + sentence[1:] for sentence in self.agree]
@@ -86,13 +94,16 @@ class Report:
 def check(name: str, root: str | os.PathLike | None = None) -> Report:
     """Load every split, count, compare the splits pixel for pixel and with the published numbers.
 
-    A split that cannot be loaded is reported and the others are still checked. Errors: DataError where none loads.
+    A split that cannot be loaded is reported and the others are still checked; where none can, "all" is, for the sets
+    that have it. Errors: DataError where nothing loads.
     """
     report = Report(name, _source(name, root))
     whole: dict[str, FaceDataset] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for split in SPLITS:
+        for split in (*SPLITS, *entry(name).splits[len(SPLITS) :]):
+            if split == "all" and whole:
+                break
             try:
                 standard = data.load(name, root, split)
                 whole[split] = data.load(name, root, split, rule="all") if name == "ferplus" else standard
@@ -108,9 +119,26 @@ def check(name: str, root: str | os.PathLike | None = None) -> Report:
     everybody = [dataset.subjects for dataset in whole.values() if dataset.subjects is not None]
     report.people = len(torch.cat(everybody).unique()) if everybody else None
     report.odd += dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, UserWarning))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the splits have told everything
+        report.files = file_sizes(name, root)
     _compare_splits(report, whole)
     _compare_published(report)
     return report
+
+
+def file_sizes(name: str, root: str | os.PathLike | None = None, most: int = 500) -> Counter:
+    """(height, width) -> files of that size, of up to `most` image files evenly over the set; empty where unknown.
+
+    Sets that lie in one table, and those whose loader does not list its files, give nothing.
+    """
+    module = import_module(f"fer_teach.data.{entry(name).module}")
+    if not hasattr(module, "scan"):
+        return Counter()
+    found = module.scan(roots(name, root))
+    some = found.files[:: max(1, len(found.files) // most)][:most]
+    with found.tree.reading(some) as read:
+        return Counter(image_size(read(file)) for file in some)
 
 
 def report_text(name: str, root: str | os.PathLike | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,14 +94,12 @@ def _header(data: bytes) -> Image.Image:
     if not data:
         raise ValueError("is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():  # the size is checked by _open
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
         if data.startswith(_BEGINNINGS):
             raise ValueError("is truncated or damaged (its header cannot be read)") from None
         raise ValueError(f"is not an image (it starts with {data[:12]!r})") from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError("is far larger than any image of this set") from None
     except _DAMAGE as error:
         raise ValueError(f"is truncated or damaged ({error})") from None

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from fer_teach import data, paths
-from fer_teach.data.catalog import SPLITS, entry, roots
+from fer_teach.data.catalog import SPLITS, entry
+from fer_teach.data.check import file_sizes
 from fer_teach.data.dataset import FaceDataset
-from fer_teach.data.decoding import image_size
 from fer_teach.errors import DataError
 
 FEWEST = 20  # images behind a mean face: a mean of fewer may show a person
-_READ = 500  # image files whose size is looked up
 
 
 def summary(name: str, root: str | os.PathLike | None = None, **options):
@@ -70,23 +68,12 @@ def _draw_counts(axes, splits: dict[str, FaceDataset]) -> None:
 
 
 def _draw_sizes(axes, name: str, root, train: FaceDataset) -> None:
-    counts = Counter(_file_sizes(name, root) or [train.size])
+    counts = file_sizes(name, root) or Counter([train.size])
     most = counts.most_common(8)
     axes.barh(range(len(most)), [number for _, number in most], color="0.6")
     axes.set_yticks(range(len(most)), [f"{width} x {height}" for (height, width), _ in most])
     axes.invert_yaxis()
     axes.set_xlabel(f"of {sum(counts.values()):,} files: width x height")
-
-
-def _file_sizes(name: str, root) -> list[tuple[int, int]]:
-    """Height and width of up to 500 image files, evenly over the set; nothing for sets in one table."""
-    module = import_module(f"fer_teach.data.{entry(name).module}")
-    if not hasattr(module, "scan"):
-        return []
-    found = module.scan(roots(name, root))
-    some = found.files[:: max(1, len(found.files) // _READ)][:_READ]
-    with found.tree.reading(some) as read:
-        return [image_size(read(file)) for file in some]
 
 
 def _draw_mean(axes, train: FaceDataset, label: int) -> None:

@@ -46,12 +46,13 @@ class Published:
                 for name, number in self.classes.get(part, {}).items():
                     if images(splits, name) != number:
                         say(who, images(splits, name), f"images of {name}", number)
-        if counts.keys() >= set(_SPLITS):
+        every = ("all",) if "all" in counts else _SPLITS
+        if counts.keys() >= set(every):
             for name, number in self.classes.get("all", {}).items():
-                if images(_SPLITS, name) != number:
-                    say("the set", images(_SPLITS, name), f"images of {name}", number)
+                if images(every, name) != number:
+                    say("the set", images(every, name), f"images of {name}", number)
             if self.total is not None:
-                say("the set", images(_SPLITS), "images", self.total)
+                say("the set", images(every), "images", self.total)
             if self.subjects is not None and subjects is not None:
                 say("the set", subjects, "subjects", self.subjects)
         return agree, differ

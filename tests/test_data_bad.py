@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import stat
 import struct
@@ -245,7 +246,7 @@ def test_raf_list(root, row, words):
     lines = path.read_text().splitlines()
     lines[4] = row
     lay.write_text(path, "\n".join(lines))
-    assert refused("rafdb", root, str(path), words).count(", row ") >= (words != "is listed but missing")
+    assert ", row " in refused("rafdb", root, str(path), words)
 
 
 def test_raf_folders_and_lists_must_agree(root):
@@ -449,6 +450,24 @@ def test_damaged_cache_is_made_again(root, damage):
     assert data.load("ckplus", root, "all").fingerprint == before
 
 
+def load_ck(root):
+    assert len(data.load("ckplus", root, "all")) == 84
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["", "zip", "tar.gz"])
+def test_processes_decode_at_once(tmp_path, kind):
+    lay.write_ck48(tmp_path / "CK+48")
+    root = lay.pack(tmp_path / "CK+48", tmp_path / f"CK+48.{kind}") if kind else tmp_path / "CK+48"
+    running = [multiprocessing.get_context("fork").Process(target=load_ck, args=(root,)) for _ in range(3)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(60)
+        assert process.exitcode == 0
+    assert len(list((tmp_path / "cache" / "data").iterdir())) == 1
+
+
 def test_changed_image_is_noticed(root):
     lay.write_ck48(root)
     before = data.load("ckplus", root, "all").fingerprint
@@ -479,5 +498,4 @@ def test_no_permission(tmp_path, closed, request):
     os.chmod(root / closed, 0)
     request.getfixturevalue("nobody")
     message = refused("ckplus", root, "ermission")
-    os.chmod(tmp_path, 0o755) if os.geteuid() == 0 else None
     assert str(root / closed) in message

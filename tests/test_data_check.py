@@ -114,6 +114,7 @@ def test_check_agrees_with_a_whole_ck48(tmp_path):
             sequence += 1
     report = check.check("ckplus", tmp_path)
     assert report.agree == [
+        "the set has as many images of each class as were published.",
         "the set has 981 images, as published for 327 sequences of three frames.",
         "the set has 118 subjects, as published for 327 sequences of three frames.",
     ]
@@ -129,7 +130,7 @@ def test_check_agrees_with_a_whole_ck48(tmp_path):
 def test_check_joins_what_was_held_out(tmp_path):
     lay.write_raf(tmp_path, "folders")
     odd = " ".join(check.check("rafdb", tmp_path).odd)
-    assert "train and valid, together the published train, has 70 images, 12,271 were published" in odd
+    assert "train and valid, together, the published train, has 70 images, 12,271 were published" in odd
     assert "test has 14 images, 3,068 were published" in odd
 
 

@@ -64,13 +64,14 @@ def _draw_counts(axes, splits: dict[str, FaceDataset]) -> None:
     axes.set_yticks(range(len(left)), splits["train"].classes)
     axes.invert_yaxis()
     axes.set_xlabel("images")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", ncols=len(splits), loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
 
 
 def _draw_sizes(axes, name: str, root, train: FaceDataset) -> None:
     counts = file_sizes(name, root) or Counter([train.size])
     most = counts.most_common(8)
-    axes.barh(range(len(most)), [number for _, number in most], color="0.6")
+    axes.barh(range(len(most)), [number for _, number in most], height=min(0.8, 0.2 * len(most)), color="0.6")
+    axes.set_ylim(-0.5, len(most) - 0.5)
     axes.set_yticks(range(len(most)), [f"{width} x {height}" for (height, width), _ in most])
     axes.invert_yaxis()
     axes.set_xlabel(f"of {sum(counts.values()):,} files: width x height")

@@ -38,19 +38,22 @@ class Published:
         def images(splits: tuple[str, ...], name: str | None = None) -> int:
             return sum(n for split in splits for key, n in counts[split].items() if name in (None, key))
 
+        def say_classes(who: str, splits: tuple[str, ...], classes: dict[str, int]) -> None:
+            wrong = {name: number for name, number in classes.items() if images(splits, name) != number}
+            for name, number in wrong.items():
+                say(who, images(splits, name), f"images of {name}", number)
+            if classes and not wrong:
+                agree.append(f"{who} has as many images of each class as were published.")
+
         for part, (splits, expected) in self.parts.items():
             if counts.keys() >= set(splits):
-                who = " and ".join(splits)
-                who = who if splits == (part,) else f"{who}, together the published {part},"
+                together = ", together" * (len(splits) > 1)
+                who = " and ".join(splits) + ("" if splits == (part,) else f"{together}, the published {part},")
                 say(who, images(splits), "images", expected)
-                for name, number in self.classes.get(part, {}).items():
-                    if images(splits, name) != number:
-                        say(who, images(splits, name), f"images of {name}", number)
+                say_classes(who, splits, self.classes.get(part, {}))
         every = ("all",) if "all" in counts else _SPLITS
         if counts.keys() >= set(every):
-            for name, number in self.classes.get("all", {}).items():
-                if images(every, name) != number:
-                    say("the set", images(every, name), f"images of {name}", number)
+            say_classes("the set", every, self.classes.get("all", {}))
             if self.total is not None:
                 say("the set", images(every), "images", self.total)
             if self.subjects is not None and subjects is not None:

@@ -64,12 +64,19 @@ def _parser() -> argparse.ArgumentParser:
     notebooks.set_defaults(action=_notebooks)
 
     data = commands.add_parser("data", help="data sets: what there is, and is yours complete?")
-    kinds = data.add_subparsers(dest="kind", required=True, metavar="list|check")
-    kinds.add_parser("list", help="a table of the data sets").set_defaults(action=_data_list)
+    kinds = data.add_subparsers(dest="kind", required=True, metavar="list|check|summary")
+    listed = kinds.add_parser("list", help="a table of the data sets: what for, licence, access, found or not")
+    listed.add_argument("--root", type=Path, help="where to look (default: $FER_TEACH_DATA)")
+    listed.set_defaults(action=_data_list)
     check = kinds.add_parser("check", help="counts per class and split, duplicates, anything odd")
     check.add_argument("name")
-    check.add_argument("--root", type=Path)
+    check.add_argument("--root", type=Path, help="folder or archive (default: $FER_TEACH_DATA)")
     check.set_defaults(action=_data_check)
+    summary = kinds.add_parser("summary", help="a figure of your copy: class counts, image sizes, mean faces")
+    summary.add_argument("name")
+    summary.add_argument("--root", type=Path, help="folder or archive (default: $FER_TEACH_DATA)")
+    summary.add_argument("--out", type=Path, help="where the picture goes (default: NAME.png here)")
+    summary.set_defaults(action=_data_summary)
     _add_faces(commands)
     return parser
 
@@ -152,7 +159,7 @@ def _notebooks(options) -> int:
 def _data_list(options) -> None:
     from .data import check
 
-    print(check.list_text())
+    print(check.list_text(options.root))
 
 
 def _data_check(options) -> None:
@@ -177,6 +184,12 @@ def _faces_pack(options) -> None:
     sizes = make(options.work, options.workers)
     for split, size in sizes.items():
         print(f"{split:8} {size / 2**20:6.2f} MiB")
+
+
+def _data_summary(options) -> None:
+    from .data import overview
+
+    print(f"written: {overview.write(options.name, options.root, options.out or Path(f'{options.name}.png'))}")
 
 
 if __name__ == "__main__":

@@ -51,8 +51,7 @@ from fer_teach.sweep import keep, sweep
 
 # %%
 figures.use_style()
-names = ("train", "valid", "test")
-splits = {name: data.load(DATA, root=DATA_ROOT, split=name).grey().resize(48) for name in names}
+splits = {name: split.grey().resize(48) for name, split in data.splits(DATA, root=DATA_ROOT).items()}
 if PROFILE == "quick":
     few, most = torch.Generator().manual_seed(SEED), {"train": 2000, "valid": 600, "test": 600}
     splits = {s: d[torch.randperm(len(d), generator=few)[: most[s]]] for s, d in splits.items()}

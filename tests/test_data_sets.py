@@ -207,23 +207,24 @@ def test_too_few_people_to_split(root):
 @pytest.mark.parametrize("layout", ["folders", "list"])
 def test_rafdb(root, layout):
     written = lay.write_raf(root, layout)
-    parts = {split: data.load("rafdb", root, split) for split in SPLITS}
+    parts = data.splits("rafdb", root)
     assert {split: len(part) for split, part in parts.items()} == {"train": 63, "valid": 7, "test": 14}
     assert parts["valid"].counts() == dict.fromkeys(lay.RAF_CLASSES, 1)
     assert parts["train"].classes == lay.RAF_CLASSES
     assert parts["train"].images.shape[1:] == (3, 100, 100)
     assert len(data.load("rafdb", root, "all")) == len(written) == 84
     assert data.duplicates(parts["train"], parts["valid"]).tolist() == []
-    assert len(data.load("rafdb", root, "train", official=True)) == 70
+    assert len(data.load("rafdb", root, "train")) == 70
+    assert len(data.load("rafdb", root, "test")) == 14
     with pytest.raises(DataError, match="no official split"):
-        data.load("rafdb", root, "valid", official=True)
+        data.load("rafdb", root, "valid")
 
 
 def test_rafdb_layouts_agree(tmp_path):
     lay.write_raf(tmp_path / "a", "folders")
     lay.write_raf(tmp_path / "b", "list")
     for split in SPLITS:
-        a, b = (data.load("rafdb", tmp_path / name, split) for name in "ab")
+        a, b = (data.splits("rafdb", tmp_path / name)[split] for name in "ab")
         assert sorted(a.images.flatten(1).float().mean(1).tolist()) == sorted(
             b.images.flatten(1).float().mean(1).tolist()
         )
@@ -259,17 +260,17 @@ SFEW_FORMS = (
 @pytest.mark.parametrize("form", SFEW_FORMS)
 def test_sfew(root, form):
     lay.write_sfew(root, form)
-    official = {split: data.load("sfew", root, split, official=True) for split in ("train", "valid")}
+    official = {split: data.load("sfew", root, split) for split in ("train", "valid")}
     assert {split: len(part) for split, part in official.items()} == {"train": 42, "valid": 14}
     assert official["train"].classes == data.COMMON[:-1]
     assert official["train"].images.shape[1:] == (3, 100, 100)
-    parts = {split: data.load("sfew", root, split) for split in SPLITS}
+    parts = data.splits("sfew", root)
     assert {split: len(part) for split, part in parts.items()} == {"train": 35, "valid": 7, "test": 14}
     assert parts["test"].fingerprint == official["valid"].fingerprint
     films = [set(parts[split].attributes["film"].tolist()) for split in ("train", "valid")]
     assert not films[0] & films[1]
     with pytest.raises(DataError, match="not public"):
-        data.load("sfew", root, "test", official=True)
+        data.load("sfew", root, "test")
 
 
 def test_sfew_lower_case_and_labelled_test(root):
@@ -280,7 +281,7 @@ def test_sfew_lower_case_and_labelled_test(root):
         (root / part).rename(root / f"x{part}")
         (root / f"x{part}").rename(root / part.lower())
     lay.put(root / "test" / "angry" / "Film_000000001_1.png", lay.pixels(5, (57, 72, 3)))
-    assert len(data.load("sfew", root, "test", official=True)) == 1
+    assert len(data.load("sfew", root, "test")) == 1
 
 
 def test_sfew_prefers_aligned_faces(root):

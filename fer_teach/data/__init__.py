@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from fer_teach.data.catalog import check_split, entry, names, roots
+from fer_teach.data.catalog import SPLITS, check_split, entry, names, roots
 from fer_teach.data.dataset import FaceDataset, duplicates
 from fer_teach.data.emotions import COMMON, common, common_name
 from fer_teach.data.groups import balanced, folds, leave_one_subject_out
@@ -13,7 +13,7 @@ from fer_teach.errors import DataError, DataWarning
 
 __all__ = [
     "COMMON", "DataError", "DataWarning", "FaceDataset", "attributes", "balanced", "common", "common_name",
-    "duplicates", "folds", "leave_one_subject_out", "load", "names", "summary",
+    "duplicates", "folds", "leave_one_subject_out", "load", "names", "splits", "summary",
 ]  # fmt: skip
 
 
@@ -38,6 +38,16 @@ def load(name: str, root: str | os.PathLike | None = None, split: str = "train",
         raise
     except PermissionError as error:
         raise DataError(f"No permission to read {error.filename}. Give yourself read access to it.") from error
+
+
+def splits(name: str, root: str | os.PathLike | None = None, **options) -> dict[str, FaceDataset]:
+    """Three splits without a common image: "train" to learn, "valid" to choose, "test" once at the end.
+
+    The publisher's own where there are three. Where there are two (RAF-DB, SFEW) a tenth of train is held out as valid,
+    and the published other part is the test. Options and errors as `load`.
+    """
+    own = {"official": False} if entry(name).published else {}
+    return {split: load(name, root, split, **own, **options) for split in SPLITS}
 
 
 def attributes(name: str, n: int | None = None, seed: int = 0, root: str | os.PathLike | None = None, **options):

@@ -30,6 +30,7 @@ class Entry:
     module: str
     splits: tuple[str, ...] = SPLITS
     folders: tuple[str, ...] = ()
+    published: tuple[str, ...] = ()  # the labelled parts where there are two; `fer_teach.data.splits` makes three
 
 
 _FER2013_CSV = "fer2013.csv or icml_face_data.csv (plain, .gz, .zip or .tar.gz)"
@@ -44,8 +45,9 @@ _ENTRIES = (
         "all",
         "MIT (part of the book)",
         "nothing to ask for",
-        "made on first use",
+        "inside the package",
         "rendered",
+        splits=(*SPLITS, "gallery"),
     ),
     Entry(
         "ferplus",
@@ -115,6 +117,7 @@ _ENTRIES = (
         "rafdb",
         _WITH_ALL,
         ("raf",),
+        published=("train", "test"),
     ),
     Entry(
         "sfew",
@@ -127,6 +130,7 @@ _ENTRIES = (
         "sfew",
         _WITH_ALL,
         ("sfew",),
+        published=("train", "valid"),
     ),
     Entry(
         "celeba",

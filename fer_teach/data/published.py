@@ -65,7 +65,6 @@ def _split(train: int, valid: int, test: int, form: str = "") -> Published:
     return Published(form, {name: ((name,), n) for name, n in zip(_SPLITS, (train, valid, test), strict=True)})
 
 
-_HELD_OUT = ("train", "valid")
 _CK = {"anger": 135, "contempt": 54, "disgust": 177, "fear": 75, "happiness": 207, "sadness": 84, "surprise": 249}
 _JAFFE = {"anger": 30, "disgust": 29, "fear": 32, "happiness": 31, "neutral": 30, "sadness": 31, "surprise": 30}
 _RAF = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
@@ -80,13 +79,13 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     "rafdb": (
         Published(
             "",
-            {"train": (_HELD_OUT, 12_271), "test": (("test",), 3_068)},
+            {"train": (("train",), 12_271), "test": (("test",), 3_068)},
             {"train": _RAF_TRAIN, "test": _RAF_TEST},
         ),
     ),
     "sfew": (
-        Published("the frames", {"Train": (_HELD_OUT, 958), "Val": (("test",), 436)}),
-        Published("the aligned faces", {"Train": (_HELD_OUT, 891), "Val": (("test",), 431)}),
+        Published("the frames", {"Train": (("train",), 958), "Val": (("valid",), 436)}),
+        Published("the aligned faces", {"Train": (("train",), 891), "Val": (("valid",), 431)}),
     ),
     "celeba": (
         Published("", {name: ((name,), n) for name, n in zip(_SPLITS, (162_770, 19_867, 19_962), strict=True)},

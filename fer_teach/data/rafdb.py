@@ -31,14 +31,14 @@ def load(
     size: int | tuple[int, int] = SIZE,
     fit: str = "crop",
     valid: float = 0.1,
-    official: bool = False,
+    official: bool = True,
     seed: int = 0,
 ) -> FaceDataset:
     """One split, or "all", as RGB images; the seven classes in RAF-DB's own order.
 
-    RAF-DB is published as 12,271 training and 3,068 test images, without a validation split. By default `valid` of
-    every class of the training images, drawn from `seed`, is split "valid" and the rest "train": 11,046 and 1,225.
-    official   "train" is all 12,271; there is no "valid"
+    RAF-DB is published as 12,271 training and 3,068 test images, without a validation split.
+    official   False (as `data.splits` asks): a share `valid` of every class of the training images, drawn from `seed`, is
+               split "valid" and the rest "train", 1,225 and 11,046 images
     size       height and width, or one number
     fit        "crop", "pad" or "stretch", for images of another shape
 
@@ -49,7 +49,7 @@ def load(
     if not isinstance(valid, (int, float)) or not 0 <= valid < 1:
         raise DataError(f"rafdb: valid must be a share from 0 to below 1, not {valid!r}.")
     if official and split == "valid":
-        raise DataError('rafdb has no official split "valid". Without official=True a tenth of train is held out.')
+        raise DataError('rafdb has no official split "valid". data.splits("rafdb", root) holds out a tenth of train.')
     found = scan(places)
     train = np.flatnonzero(found.parts == "train")
     held = np.zeros(len(found.files), bool)

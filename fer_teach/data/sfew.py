@@ -31,15 +31,15 @@ def load(
     size: int | tuple[int, int] = SIZE,
     fit: str = "crop",
     aligned: bool | None = None,
-    official: bool = False,
+    official: bool = True,
     valid: float = 0.1,
     seed: int = 0,
 ) -> FaceDataset:
     """One split, or "all" (train and val), as RGB images; classes in FERPlus's order without contempt.
 
-    The papers report on Val, since Test has no public labels. So by default Val is "test", and about a share `valid` of
-    Train is "valid": whole films, drawn from `seed`, so that no film stands in both; the rest of Train is "train".
-    official   "train" is Train, "valid" is Val; "test" needs a Test with class folders
+    "train" is Train, "valid" is Val; "test" needs a Test with class folders: its labels are not public.
+    official   False (as `data.splits` asks): Val is "test", since papers report on it, and about a share `valid` of Train is
+               "valid": whole films, drawn from `seed`, so that no film stands in both; the rest of Train is "train"
     aligned    True: the faces in the Aligned_Faces folders (143 x 181, fewer images); False: the frames. Default: the
                aligned ones where they are there
     size       height and width, or one number
@@ -53,7 +53,7 @@ def load(
     if official and split == "test" and "test" not in found.parts:
         raise DataError(
             f"{found.tree.root}: the labels of SFEW's Test are not public. The papers report on Val: load it as "
-            'split="valid", or without official=True as split="test".'
+            'split="valid", or take data.splits("sfew", root), where Val is the test.'
         )
     train = np.flatnonzero(found.parts == "train")
     films = found.more["attributes"]["film"]

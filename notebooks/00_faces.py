@@ -347,7 +347,7 @@ assert sum(map(len, people.values())) == len(set.union(*people.values()))
 # ## What an accuracy says
 #
 # An accuracy $\hat p = k/n$ is measured on $n$ faces. Other faces would have given another one. Wilson's interval holds every accuracy under which
-# $k$ of $n$ would be no surprise {cite}`f-wilson1927probable`; with $z = 1.96$ it covers the true one 95 times in 100:
+# $k$ of $n$ would be no surprise {cite}`f-wilson1927probable`; with $z = 1.96$ it covers the true one about 95 times in 100:
 #
 # $$\frac{1}{1 + z^2/n} \left( \hat p + \frac{z^2}{2n} \pm z \sqrt{\frac{\hat p (1 - \hat p)}{n} + \frac{z^2}{4 n^2}} \right) \tag{5}$$
 
@@ -411,12 +411,12 @@ figures.confusion(best.confusion, classes, title)
 # *Balanced accuracy* is the mean of the diagonal: every class counts alike, however rare. Where it lies far under the accuracy, a few frequent classes carry the
 # result. The matrix says more: which word is taken for which.
 #
-# The landmarks do far better than the gradients, because ours are exact, even under a hand or a scarf. Nobody has such landmarks for a photograph. What they show
-# is that the class *is* written in the shape of these faces. The task of a network is to read it off the pixels.
+# On rendered faces the landmarks do far better than the gradients, because ours are exact, even under a hand or a scarf. Nobody has such landmarks for a photograph. What
+# they show is that the class *is* written in the shape of these faces. The task of a network is to read it off the pixels.
 #
 # We can now ask our reader of landmarks what we asked you above: how strong must an expression be?
 
-# %% mystnb={"image": {"alt": "Seven rising curves: the share of people whose expression is named rightly against its strength, from 0 to 1. Some expressions are seen at a third of their strength, others only near the full one."}}
+# %% mystnb={"image": {"alt": "Seven rising curves: the share of people whose expression is named rightly against its strength, from 0 to 1. Some expressions are mostly named rightly from little more than half their strength on, others only near the full one."}}
 strengths, curves = np.linspace(0, 1, 9), {name: [] for name in CLASSES[1:]}
 sitters = [plan.person_of(SEED + 1, number) for number in range(20)]
 reader, corners = linear(align(rendered.landmarks), rendered.labels.numpy()), head().landmarks
@@ -481,8 +481,8 @@ about = "Rendered faces; with 95 % intervals."
 tables.Stack([Table(f"Trained on {m}", about, list(lesson(m, SEED))) for m in ("nothing in front", "16 to 59", "lightest skin")])
 
 # %% [markdown]
-# Where the gap is wider after training on the group alone than after training on everybody, the training set made it. Where it is not, this classifier does not look at what tells
-# the groups apart, or the intervals are too wide to see it. A network may well look at it.
+# Compare the two rows of a table. Where the gap between the columns grows by more than the intervals allow, the training set made it. Where it does not, this
+# classifier does not look at what tells the groups apart, or there are too few faces to see it. A network may well look at it.
 
 # %% [markdown]
 # ## What a face does not say

@@ -64,13 +64,40 @@ def _parser() -> argparse.ArgumentParser:
     notebooks.set_defaults(action=_notebooks)
 
     data = commands.add_parser("data", help="data sets: what there is, and is yours complete?")
-    kinds = data.add_subparsers(dest="kind", required=True, metavar="list|check")
-    kinds.add_parser("list", help="a table of the data sets").set_defaults(action=_data_list)
+    kinds = data.add_subparsers(dest="kind", required=True, metavar="list|check|summary")
+    listed = kinds.add_parser("list", help="a table of the data sets: what for, licence, access, found or not")
+    listed.add_argument("--root", type=Path, help="where to look (default: $FER_TEACH_DATA)")
+    listed.set_defaults(action=_data_list)
     check = kinds.add_parser("check", help="counts per class and split, duplicates, anything odd")
     check.add_argument("name")
-    check.add_argument("--root", type=Path)
+    check.add_argument("--root", type=Path, help="folder or archive (default: $FER_TEACH_DATA)")
     check.set_defaults(action=_data_check)
+    summary = kinds.add_parser("summary", help="a figure of your copy: class counts, image sizes, mean faces")
+    summary.add_argument("name")
+    summary.add_argument("--root", type=Path, help="folder or archive (default: $FER_TEACH_DATA)")
+    summary.add_argument("--out", type=Path, help="where the picture goes (default: NAME.png here)")
+    summary.set_defaults(action=_data_summary)
+    _add_faces(commands)
     return parser
+
+
+def _add_faces(commands) -> None:
+    faces = commands.add_parser("faces", help="rendered faces: make more, or make the packed set anew")
+    kinds = faces.add_subparsers(dest="kind", required=True, metavar="render|pack")
+    render = kinds.add_parser("render", help="render faces into shards; a stopped run goes on where it was")
+    render.add_argument("--out", type=Path, required=True, help="folder of the shards (.npz)")
+    render.add_argument("--count", type=int, default=1000)
+    render.add_argument("--seed", type=int, default=0)
+    render.add_argument("--size", type=int, default=64, help="pixels (default: 64)")
+    render.add_argument("--colour", action="store_true", help="RGB (default: grey)")
+    render.add_argument("--balanced", action="store_true", help="every class equally often")
+    render.add_argument("--first", type=int, default=0, help="number of the first person; other numbers, other people")
+    render.add_argument("--workers", type=int, help="processes (default: one a core)")
+    render.set_defaults(action=_faces_render)
+    pack = kinds.add_parser("pack", help="render and pack the data set `rendered` that the package carries")
+    pack.add_argument("--work", type=Path, required=True, help="folder for the shards; kept, so that it can go on")
+    pack.add_argument("--workers", type=int)
+    pack.set_defaults(action=_faces_pack)
 
 
 def _chosen(names: list[str]) -> list[str]:
@@ -132,13 +159,37 @@ def _notebooks(options) -> int:
 def _data_list(options) -> None:
     from .data import check
 
-    print(check.list_text())
+    print(check.list_text(options.root))
 
 
 def _data_check(options) -> None:
     from .data import check
 
     print(check.report_text(options.name, options.root))
+
+
+def _faces_render(options) -> None:
+    from .faces.produce import produce
+
+    folder = produce(
+        options.out, options.count, options.seed, options.size, options.colour, options.balanced, options.first,
+        options.workers,
+    )  # fmt: skip
+    print(f"{options.count} faces: {folder}")
+
+
+def _faces_pack(options) -> None:
+    from .faces.pack import make
+
+    sizes = make(options.work, options.workers)
+    for split, size in sizes.items():
+        print(f"{split:8} {size / 2**20:6.2f} MiB")
+
+
+def _data_summary(options) -> None:
+    from .data import overview
+
+    print(f"written: {overview.write(options.name, options.root, options.out or Path(f'{options.name}.png'))}")
 
 
 if __name__ == "__main__":

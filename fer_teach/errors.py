@@ -9,3 +9,7 @@ class FerTeachError(Exception):
 
 class DataError(FerTeachError):
     """A data set is missing, damaged, or not laid out as documented; the message names file and row."""
+
+
+class DataWarning(UserWarning):
+    """Something in a data set that is odd but loses nothing."""

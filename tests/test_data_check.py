@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
+import set_layouts as lay
 from data_layouts import PER_SPLIT, kaggle_rows, new_rows, write_ferplus, write_rows
 
-from fer_teach.data import DataError, check, names
+from fer_teach import paths
+from fer_teach.cli import main
+from fer_teach.data import DataError, check, load, names, published, summary
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +75,134 @@ def test_fer2013_from_a_table(tmp_path):
 
 def test_list_shows_every_known_set(root):
     text = check.list_text(root.parent)
-    for name in names(all_known=True):
+    for name in names():
         assert name in text
     assert f"found in {root}" in text
-    assert "not yet supported" in text
     assert "found in" not in check.list_text()
+
+
+# The licensed sets, in miniature --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", lay.WRITERS)
+def test_check_counts_and_compares(tmp_path, name):
+    lay.WRITERS[name](tmp_path / name)
+    report = check.check(name, tmp_path)
+    assert report.missing == {}
+    assert report.source.startswith("found in")
+    assert str(tmp_path / name) in report.source
+    whole = load(name, tmp_path, "all", size=16)
+    assert sum(report.sizes.values()) == len(whole)
+    text = check.report_text(name, tmp_path)
+    assert f"Width x height of {len(whole):,} files: " in text
+    if name != "coco":
+        assert "were published" in text
+    if whole.subjects is not None:
+        assert report.people == len(whole.subjects.unique())
+        assert f"the set has {report.people} subjects" in text.lower()
+
+
+def test_check_agrees_with_a_whole_ck48(tmp_path):
+    """Images are few shades of grey, the names are those of 327 sequences of 118 people."""
+    numbers = {"anger": 135, "contempt": 54, "disgust": 177, "fear": 75, "happy": 207, "sadness": 84, "surprise": 249}
+    sequence = 0
+    for word, images in numbers.items():
+        for _ in range(images // 3):
+            for frame in (1, 2, 3):
+                name = f"S{sequence % 118:03}_{sequence // 118 + 1:03}_{frame:08}.png"
+                lay.put(tmp_path / word / name, np.full((48, 48), (sequence * 3 + frame) % 256, np.uint8))
+            sequence += 1
+    report = check.check("ckplus", tmp_path)
+    assert report.agree == [
+        "the set has as many images of each class as were published.",
+        "the set has 981 images, as published for 327 sequences of three frames.",
+        "the set has 118 subjects, as published for 327 sequences of three frames.",
+    ]
+    assert [sentence for sentence in report.odd if "published" in sentence] == []
+    assert report.unique == 256
+    assert "images repeat another one of the same split" in str(report)
+    next((tmp_path / "fear").iterdir()).unlink()
+    odd = " ".join(check.check("ckplus", tmp_path).odd)
+    assert "the set has 74 images of fear, 75 were published" in odd
+    assert "the set has 980 images, 981 were published" in odd
+
+
+def test_check_joins_what_was_held_out(tmp_path):
+    lay.write_raf(tmp_path, "folders")
+    odd = " ".join(check.check("rafdb", tmp_path).odd)
+    assert "train and valid, together, the published train, has 70 images, 12,271 were published" in odd
+    assert "test has 14 images, 3,068 were published" in odd
+
+
+def test_published_numbers_add_up():
+    raf = published.PUBLISHED["rafdb"][0]
+    assert {part: sum(classes.values()) for part, classes in raf.classes.items()} == {"train": 12_271, "test": 3_068}
+    for name in ("ckplus", "jaffe"):
+        form = published.PUBLISHED[name][0]
+        assert sum(form.classes["all"].values()) == form.total
+    assert sum(n for _, n in published.PUBLISHED["celeba"][0].parts.values()) == 202_599
+
+
+def test_the_closest_form_is_compared():
+    counts = {"train": {"fear": 800}, "valid": {"fear": 91}, "test": {"fear": 431}}
+    agree, differ = published.compare("sfew", counts)
+    assert len(agree) == 2
+    assert differ == []
+
+
+def test_commands(tmp_path, capsys, monkeypatch):
+    lay.write_jaffe(tmp_path / "JAFFE", 32)
+    assert main(["data", "list", "--root", str(tmp_path)]) == 0
+    listed = capsys.readouterr().out
+    assert f"found in {tmp_path / 'JAFFE'}" in listed
+    assert listed.count("not found") == len(names()) - 2
+    for name in names():
+        assert f"  {name}: " in listed
+    monkeypatch.setenv("FER_TEACH_DATA", str(tmp_path))
+    assert main(["data", "check", "jaffe"]) == 0
+    assert "10 subjects, as published" in capsys.readouterr().out
+    assert main(["data", "check", "sfew"]) == 2
+    assert "Access:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["jaffe", "celeba", "ferplus"])
+def test_summary_is_a_figure_of_the_users_copy(tmp_path, name):
+    {"jaffe": lay.write_jaffe, "celeba": lay.write_celeba, "ferplus": write_ferplus}[name](tmp_path / name)
+    options = {} if name == "ferplus" else {"size": 16}
+    figure = summary(name, tmp_path, **options)
+    counts, sizes, *means = [axes for part in figure.subfigs for axes in part.axes]
+    classes = load(name, tmp_path, **options).classes
+    assert [tick.get_text() for tick in counts.get_yticklabels()] == list(classes)
+    assert len(means) == len(classes)
+    sizes_shown = [tick.get_text() for tick in sizes.get_yticklabels()]
+    assert sizes_shown == {"jaffe": ["256 x 256"], "celeba": ["178 x 218"], "ferplus": ["48 x 48"]}[name]
+
+
+def test_summary_shows_no_mean_of_a_few_and_is_kept_out_of_the_book(tmp_path, capsys):
+    lay.write_jaffe(tmp_path / "jaffe", 16)
+    assert main(["data", "summary", "jaffe", "--root", str(tmp_path), "--out", str(tmp_path / "x" / "jaffe.png")]) == 0
+    assert (tmp_path / "x" / "jaffe.png").stat().st_size > 1000
+    figure = summary("jaffe", tmp_path)
+    assert not any(axes.images for part in figure.subfigs for axes in part.axes)
+    inside = paths.root() / "book" / "jaffe.png"
+    assert main(["data", "summary", "jaffe", "--root", str(tmp_path), "--out", str(inside)]) == 2
+    assert "inside the book" in capsys.readouterr().err
+    assert not inside.exists()
+
+
+def test_too_few_people_to_split_are_checked_as_a_whole(tmp_path):
+    lay.write_ck48(tmp_path, people=2)
+    report = check.check("ckplus", tmp_path)
+    assert list(report.counts) == ["all"]
+    assert report.people == 2
+    assert "cannot be split" in report.missing["train"]
+    assert "the set has 42 images, 981 were published" in str(report)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name != "rendered"])
+def test_the_guide_has_every_set(name):
+    guide = (paths.root() / "book" / "data_guide.md").read_text()
+    assert f"| `{name}` |" in guide
+    if name in lay.WRITERS:
+        assert f"fer-teach data check {name} --root" in guide
+        assert f"\n{name}/\n" in guide

@@ -122,11 +122,10 @@ def test_options_are_checked(root):
     refused(root, "Unknown split 'val'", "train, valid, test", split="val")
 
 
-def test_unknown_and_unsupported_names():
+def test_unknown_names():
     with pytest.raises(DataError, match=r"Unknown data set 'fer'.*rendered, ferplus, fer2013"):
         data.load("fer")
-    with pytest.raises(DataError, match="not yet supported"):
-        data.load("celeba")
+    assert data.names()[:3] == ("rendered", "ferplus", "fer2013")
 
 
 def test_missing_data_say_what_where_who_and_how(tmp_path):

@@ -7,17 +7,22 @@ from importlib import import_module
 
 from fer_teach.data.catalog import check_split, entry, names, roots
 from fer_teach.data.dataset import FaceDataset, duplicates
-from fer_teach.errors import DataError
+from fer_teach.data.emotions import COMMON, common, common_name
+from fer_teach.data.groups import balanced, folds, leave_one_subject_out
+from fer_teach.errors import DataError, DataWarning
 
-__all__ = ["DataError", "FaceDataset", "duplicates", "load", "names"]
+__all__ = [
+    "COMMON", "DataError", "DataWarning", "FaceDataset", "attributes", "balanced", "common", "common_name",
+    "duplicates", "folds", "leave_one_subject_out", "load", "names", "summary",
+]  # fmt: skip
 
 
 def load(name: str, root: str | os.PathLike | None = None, split: str = "train", **options) -> FaceDataset:
-    """Load one split of a data set: "train", "valid" or "test".
+    """Load one split of a data set: "train", "valid" or "test"; "all" too where the publisher gives no three splits.
 
     name     one of `names()`
     root     folder (or csv file, or archive) that holds the data; default $FER_TEACH_DATA; not used by "rendered"
-    options  for "ferplus": rule, drop_single_votes, min_votes (see `fer_teach.data.ferplus.load`)
+    options  as `load` in `fer_teach.data.<name>` says; most sets of files take size and fit
 
     Images are decoded once, into a memory-mapped cache keyed by their content. Nothing is downloaded.
     Errors: DataError, naming file and row, where the data are missing, damaged or laid out otherwise than documented.
@@ -33,3 +38,15 @@ def load(name: str, root: str | os.PathLike | None = None, split: str = "train",
         raise
     except PermissionError as error:
         raise DataError(f"No permission to read {error.filename}. Give yourself read access to it.") from error
+
+
+def attributes(name: str, n: int | None = None, seed: int = 0, root: str | os.PathLike | None = None, **options):
+    """CelebA images of which half have the attribute `name`; see `fer_teach.data.celeba.attributes`."""
+    from fer_teach.data import celeba
+
+    return celeba.attributes(name, n, seed, root, **options)
+
+
+def summary(name: str, root: str | os.PathLike | None = None, **options):
+    """A figure of the user's own copy of a data set; see `fer_teach.data.overview.summary`."""
+    return import_module("fer_teach.data.overview").summary(name, root, **options)

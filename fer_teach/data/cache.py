@@ -10,11 +10,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,30 @@ VERSION = 1
 Arrays = dict[str, np.ndarray]
 
 
-def cached(kind: str, key: str, build: Callable[[], Arrays]) -> Arrays:
+@dataclass(frozen=True)
+class Rows:
+    """An array that is written piece by piece and never stands in memory as a whole.
+
+    shape   of the whole array
+    pieces  uint8 arrays; joined along the first axis they have that shape
+    """
+
+    shape: tuple[int, ...]
+    pieces: Iterable[np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape)
+
+    def save(self, file) -> None:
+        """Write it in NumPy's format to an open binary file."""
+        header = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in self.pieces:
+            file.write(np.ascontiguousarray(piece, np.uint8).data)
+
+
+def cached(kind: str, key: str, build: Callable[[], dict[str, np.ndarray | Rows]]) -> Arrays:
     """The arrays of entry (kind, key), memory-mapped copy-on-write; `build()` makes them when they are not there.
 
     key: hexadecimal digest of everything the arrays depend on.
@@ -49,7 +74,10 @@ def cached(kind: str, key: str, build: Callable[[], Arrays]) -> Arrays:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise _explain(error, folder, sum(a.nbytes for a in arrays.values())) from error
-    return _read(entry) or arrays
+    found = _read(entry)
+    if found is None and any(isinstance(array, Rows) for array in arrays.values()):
+        raise DataError(f"{entry} was written and cannot be read again. Check the disk, or set FER_TEACH_CACHE.")
+    return found or arrays
 
 
 def file_digest(path: Path) -> str:
@@ -58,11 +86,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write(folder: Path, arrays: Arrays) -> None:
+def _write(folder: Path, arrays: dict[str, np.ndarray | Rows]) -> None:
     files = {}
     for name, array in arrays.items():
         with open(folder / f"{name}.npy", "wb") as file:
-            np.save(file, array, allow_pickle=False)
+            if isinstance(array, Rows):
+                array.save(file)
+            else:
+                np.save(file, array, allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
         files[name] = file_digest(folder / f"{name}.npy")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
+from fer_teach.data.tablefile import TAR
 from fer_teach.errors import DataError
 
 SPLITS = ("train", "valid", "test")
+_WITH_ALL = (*SPLITS, "all")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One known data set. `module` is where its loader lies, None where it is not supported yet."""
+    """One known data set. `module` is where its loader lies; `folders` are beginnings of names that its folder may
+    have (lower case, letters and digits alone)."""
 
     name: str
     title: str
@@ -21,7 +27,9 @@ class Entry:
     licence: str
     access: str
     layout: str
-    module: str | None = None
+    module: str
+    splits: tuple[str, ...] = SPLITS
+    folders: tuple[str, ...] = ()
 
 
 _FER2013_CSV = "fer2013.csv or icml_face_data.csv (plain, .gz, .zip or .tar.gz)"
@@ -48,6 +56,7 @@ _ENTRIES = (
         "FER2013Train/, FER2013Valid/, FER2013Test/, each with ferNNNNNNN.png and label.csv;\n"
         f"  or {_FER2013_CSV} beside fer2013new.csv",
         "ferplus",
+        folders=("ferplus",),
     ),
     Entry(
         "fer2013",
@@ -58,63 +67,115 @@ _ENTRIES = (
         f"{_FER2013_CSV};\n"
         "  or FER2013Train/, FER2013Valid/, FER2013Test/ with PNG files and a csv with the columns image,Usage,emotion",
         "fer2013",
+        folders=("fer2013",),
     ),
     Entry(
         "ckplus",
-        "Extended Cohn-Kanade (CK+)",
+        "CK+, posed expressions, 7 or 8 classes",
         "01, 03, 04",
-        "research",
-        "its authors, on a signed agreement",
-        "anger/ ... surprise/",
+        "research, no faces shown beyond those permitted",
+        "its authors, on a signed agreement: jeffcohn.net/Resources",
+        "cohn-kanade-images/S005/001/S005_001_00000011.png ... and Emotion/S005/001/S005_001_00000011_emotion.txt ...\n"
+        "  (Landmarks/ and FACS/ are read where they are there);\n"
+        "  or the 48 px form: anger/ ... surprise/, each with S010_004_00000017.png ...",
+        "ckplus",
+        _WITH_ALL,
+        ("ck", "cohnkanade", "extendedcohnkanade"),
     ),
-    Entry("jaffe", "JAFFE", "01, 04", "research", "zenodo.org, on request", "*.tiff"),
+    Entry(
+        "jaffe",
+        "JAFFE, posed expressions of 10 women, 7 classes",
+        "01, 04",
+        "non-commercial research",
+        "its authors, on request: doi.org/10.5281/zenodo.3451524",
+        "KA.AN1.39.tiff ..., in one folder or in folders",
+        "jaffe",
+        _WITH_ALL,
+        ("jaffe",),
+    ),
     Entry(
         "ferg",
-        "FERG, drawn characters",
+        "FERG, 6 drawn characters, 7 classes",
         "01",
-        "research",
-        "University of Washington, on request",
-        "one folder a character",
+        "non-commercial research",
+        "University of Washington, on request: grail.cs.washington.edu/projects/deepexpr/ferg-2d-db.html",
+        "aia/aia_anger/aia_anger_1.png ... for aia, bonnie, jules, malcolm, mery, ray",
+        "ferg",
+        _WITH_ALL,
+        ("ferg",),
     ),
     Entry(
-        "rafdb", "RAF-DB, basic", "02, 04, 05", "research", "whdeng.cn/RAF, on a signed agreement", "train|test/1..7"
+        "rafdb",
+        "RAF-DB, basic: photographs, 7 classes",
+        "02, 04, 05",
+        "non-commercial research",
+        "its authors, on a signed agreement: whdeng.cn/RAF",
+        "train/1 ... train/7, test/1 ... test/7 with train_00001_aligned.jpg ...;\n"
+        "  or list_patition_label.txt and aligned/train_00001_aligned.jpg ...",
+        "rafdb",
+        _WITH_ALL,
+        ("raf",),
     ),
-    Entry("sfew", "SFEW 2.0", "02", "research", "its authors, on a signed agreement", "Train|Val/Class"),
-    Entry("celeba", "CelebA", "03", "research", "mmlab.ie.cuhk.edu.hk/projects/CelebA.html", "img_align_celeba/"),
+    Entry(
+        "sfew",
+        "SFEW 2.0, frames of films, 7 classes",
+        "02, 04",
+        "research",
+        "its authors, on a signed agreement: cs.anu.edu.au/few",
+        "Train/Angry ... Train/Surprise and Val/Angry ... Val/Surprise;\n"
+        "  or Train_Aligned_Faces/ and Val_Aligned_Faces/, by themselves or inside Train/ and Val/",
+        "sfew",
+        _WITH_ALL,
+        ("sfew",),
+    ),
+    Entry(
+        "celeba",
+        "CelebA, faces with 40 attributes",
+        "05",
+        "non-commercial research",
+        "the Chinese University of Hong Kong: mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+        "img_align_celeba/000001.jpg ... and list_attr_celeba.txt (or list_attr_celeba.csv);\n"
+        "  list_eval_partition.txt (or .csv) and identity_CelebA.txt are read where they are there",
+        "celeba",
+        _WITH_ALL,
+        ("celeba",),
+    ),
     Entry(
         "coco",
-        "COCO, backgrounds without people",
+        "COCO, photographs without people as backgrounds",
         "03",
-        "Flickr licences",
-        "cocodataset.org",
-        "images and instances json",
+        "annotations CC BY 4.0; images under their Flickr licences",
+        "nothing to ask for: cocodataset.org",
+        "train2017/ and val2017/ with annotations/instances_train2017.json and instances_val2017.json;\n"
+        "  or images/train2017/*.jpg with labels/train2017/*.txt in YOLO's form",
+        "coco",
+        _WITH_ALL,
+        ("coco", "mscoco"),
     ),
 )
 CATALOG = {entry.name: entry for entry in _ENTRIES}
 
 
-def names(all_known: bool = False) -> tuple[str, ...]:
-    """Names that `load` takes; with `all_known` also those of the design that have no loader yet."""
-    return tuple(name for name, entry in CATALOG.items() if all_known or entry.module)
+def names() -> tuple[str, ...]:
+    """Names that `load` takes."""
+    return tuple(CATALOG)
 
 
 def entry(name: str) -> Entry:
-    """The catalogue's entry. Errors: DataError for an unknown name or one without a loader."""
+    """The catalogue's entry. Errors: DataError for an unknown name."""
     if name not in CATALOG:
         raise DataError(f"Unknown data set {name!r}. Known: {', '.join(names())}.")
-    if CATALOG[name].module is None:
-        raise DataError(f"Data set {name!r} is not yet supported. Supported: {', '.join(names())}.")
     return CATALOG[name]
 
 
 def check_split(name: str, split: str) -> None:
-    """Errors: DataError unless `split` is train, valid or test."""
-    if split not in SPLITS:
-        raise DataError(f"Unknown split {split!r} of {name}. Splits: {', '.join(SPLITS)}.")
+    """Errors: DataError unless the data set has the split."""
+    if split not in CATALOG[name].splits:
+        raise DataError(f"Unknown split {split!r} of {name}. Splits: {', '.join(CATALOG[name].splits)}.")
 
 
 def roots(name: str, root: str | os.PathLike | None) -> list[Path]:
-    """Places to look for a data set: the given path or $FER_TEACH_DATA, then folders of the set's name inside.
+    """Places to look for a data set: the given path or $FER_TEACH_DATA, and folders or archives of its name inside.
 
     Errors: DataError where neither is given, or the path does not exist, or may not be read.
     """
@@ -127,13 +188,28 @@ def roots(name: str, root: str | os.PathLike | None) -> list[Path]:
             raise missing(name, [f"{base} (does not exist)"])
         if base.is_file():
             return [base]
-        next(base.iterdir(), None)
-        return [base, *(base / inner for inner in _INNER.get(name, (name,)) if (base / inner).is_dir())]
+        inside = sorted(base.iterdir())
+        if name in _INNER:
+            return [base, *(base / inner for inner in _INNER[name] if (base / inner).is_dir())]
+        mine = [path for path in inside if _named(name, path.name)]
+        folders = [path for path in mine if path.is_dir()]
+        packed = [path for path in mine if path.is_file() and path.name.lower().endswith((".zip", *TAR))]
+        return [*folders, base, *packed]
     except PermissionError as error:
         raise DataError(f"No permission to read {error.filename or base}. Give yourself read access to it.") from error
 
 
 _INNER = {"ferplus": ("ferplus", "FERPlus", "data", "fer2013"), "fer2013": ("fer2013", "ferplus", "FERPlus", "data")}
+
+
+def _named(name: str, folder: str) -> bool:
+    """Does a folder's or archive's name begin like one of the data set's?"""
+    return bool(CATALOG[name].folders) and re.sub(r"[^a-z0-9]", "", folder.lower()).startswith(CATALOG[name].folders)
+
+
+def other_set(name: str, folder: str) -> bool:
+    """Does the folder's name begin like one of another data set's, and not like this one's?"""
+    return not _named(name, folder) and any(_named(other, folder) for other in CATALOG)
 
 
 def missing(name: str, looked: list[str], what: str | None = None) -> DataError:
@@ -148,31 +224,31 @@ def missing(name: str, looked: list[str], what: str | None = None) -> DataError:
     )
 
 
-def table(root: str | os.PathLike | None = None) -> list[dict[str, str]]:
-    """Rows for `fer-teach data list`: name, what, chapters, licence, access, state (found and where, or why not)."""
-    rows = []
-    for known in _ENTRIES:
-        rows.append(
-            {
-                "name": known.name,
-                "what": known.title,
-                "chapters": known.chapters,
-                "licence": known.licence,
-                "access": known.access,
-                "state": _state(known, root),
-            }
-        )
-    return rows
+def table(root: str | os.PathLike | None = None, only: str | None = None) -> list[dict[str, str]]:
+    """Rows for `fer-teach data list`: name, what, chapters, licence, access, state (found and where, or why not).
+
+    only  the name of the one data set to look for
+    """
+    return [
+        {
+            "name": known.name,
+            "what": known.title,
+            "chapters": known.chapters,
+            "licence": known.licence,
+            "access": known.access,
+            "state": _state(known, root),
+        }
+        for known in _ENTRIES
+        if only in (None, known.name)
+    ]
 
 
 def _state(known: Entry, root) -> str:
-    if known.module is None:
-        return "not yet supported"
     if known.name == "rendered":
         return "built in"
-    from importlib import import_module
-
     try:
-        return f"found in {import_module(f'fer_teach.data.{known.module}').find(roots(known.name, root))}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return f"found in {import_module(f'fer_teach.data.{known.module}').find(roots(known.name, root))}"
     except DataError:
         return "not found"

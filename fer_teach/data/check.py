@@ -6,18 +6,17 @@ import os
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import combinations
 
-from fer_teach import data
-from fer_teach.data.catalog import SPLITS, table
-from fer_teach.data.dataset import FaceDataset, pixel_keys
-from fer_teach.errors import DataError
+import torch
 
-PUBLISHED = {  # images a split, as the publishers give them
-    "ferplus": {"train": 28_558, "valid": 3_579, "test": 3_573},
-    "fer2013": {"train": 28_709, "valid": 3_589, "test": 3_589},
-}
-STANDARD = {"ferplus": {"train": 25_045, "valid": 3_191, "test": 3_137}}  # after the majority rule
+from fer_teach import data
+from fer_teach.data.catalog import SPLITS, entry, roots, table
+from fer_teach.data.dataset import FaceDataset, pixel_keys
+from fer_teach.data.decoding import image_size
+from fer_teach.data.published import STANDARD, compare
+from fer_teach.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,10 @@ class Report:
     shared    duplicates between two splits, over `sizes`' images; unique: distinct images over all splits
     subjects  split -> number of people, empty where unknown
     missing   split -> why it could not be loaded
+    people    number of people over all splits, None where unknown
+    doubled   images that stand more than once within one split, pixel for pixel
+    files     (height, width) -> files of that size, of those looked at; empty for sets in one table
+    agree     sentences about what agrees with the published numbers
     odd       sentences about everything unexpected
     """
 
@@ -50,6 +53,10 @@ class Report:
     shared: list[Shared] = field(default_factory=list)
     unique: int = 0
     missing: dict[str, str] = field(default_factory=dict)
+    people: int | None = None
+    doubled: int = 0
+    files: Counter = field(default_factory=Counter)
+    agree: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -64,7 +71,7 @@ class Report:
         if totals != [self.sizes[split] for split in splits]:
             rows.append(["before the vote rule", *self.sizes.values(), sum(self.sizes.values())])
         if self.subjects:
-            rows.append(["subjects", *self.subjects.values(), ""])
+            rows.append(["subjects", *self.subjects.values(), self.people])
         lines = [f"{self.name}: {self.source}", "", *_align(rows), ""]
         lines.append(f"{self.unique:,} of {sum(self.sizes.values()):,} images are unique, pixel for pixel.")
         for pair in self.shared:
@@ -72,6 +79,13 @@ class Report:
                 f"{pair.first} and {pair.second} share {pair.distinct:,} distinct images: "
                 f"{pair.in_first:,} images of {pair.first}, {pair.in_second:,} of {pair.second}."
             )
+        if self.files:
+            sizes = ", ".join(f"{width} x {height} ({n:,})" for (height, width), n in self.files.most_common(5))
+            more = f" and {len(self.files) - 5} other sizes" if len(self.files) > 5 else ""
+            lines.append(f"Width x height of {self.files.total():,} files: {sizes}{more}.")
+        if self.doubled:
+            lines.append(f"{self.doubled:,} images repeat another one of the same split.")
+        lines += [sentence[0].upper() + sentence[1:] for sentence in self.agree]
         lines += [f"No split {split!r}: {why}" for split, why in self.missing.items()]
         lines += [f"Odd: {sentence}" for sentence in self.odd] or ["Nothing odd."]
         return "\n".join(lines)
@@ -80,13 +94,16 @@ class Report:
 def check(name: str, root: str | os.PathLike | None = None) -> Report:
     """Load every split, count, compare the splits pixel for pixel and with the published numbers.
 
-    A split that cannot be loaded is reported and the others are still checked. Errors: DataError where none loads.
+    A split that cannot be loaded is reported and the others are still checked; where none can, "all" is, for the sets
+    that have it. Errors: DataError where nothing loads.
     """
     report = Report(name, _source(name, root))
     whole: dict[str, FaceDataset] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for split in SPLITS:
+        for split in (*SPLITS, *entry(name).splits[len(SPLITS) :]):
+            if split == "all" and whole:
+                break
             try:
                 standard = data.load(name, root, split)
                 whole[split] = data.load(name, root, split, rule="all") if name == "ferplus" else standard
@@ -99,10 +116,29 @@ def check(name: str, root: str | os.PathLike | None = None) -> Report:
                 report.subjects[split] = len(standard.subjects.unique())
     if not whole:
         raise DataError("\n".join(dict.fromkeys(report.missing.values())))
+    everybody = [dataset.subjects for dataset in whole.values() if dataset.subjects is not None]
+    report.people = len(torch.cat(everybody).unique()) if everybody else None
     report.odd += dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, UserWarning))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the splits have told everything
+        report.files = file_sizes(name, root)
     _compare_splits(report, whole)
     _compare_published(report)
     return report
+
+
+def file_sizes(name: str, root: str | os.PathLike | None = None, most: int = 500) -> Counter:
+    """(height, width) -> files of that size, of up to `most` image files evenly over the set; empty where unknown.
+
+    Sets that lie in one table, and those whose loader does not list its files, give nothing.
+    """
+    module = import_module(f"fer_teach.data.{entry(name).module}")
+    if not hasattr(module, "scan"):
+        return Counter()
+    found = module.scan(roots(name, root))
+    some = found.files[:: max(1, len(found.files) // most)][:most]
+    with found.tree.reading(some) as read:
+        return Counter(image_size(read(file)) for file in some)
 
 
 def report_text(name: str, root: str | os.PathLike | None = None) -> str:
@@ -119,13 +155,13 @@ def list_text(root: str | os.PathLike | None = None) -> str:
 
 
 def _source(name: str, root) -> str:
-    state = next((row["state"] for row in table(root) if row["name"] == name), "")
-    return state or "unknown"
+    return next((row["state"] for row in table(root, only=name)), "unknown")
 
 
 def _compare_splits(report: Report, whole: dict[str, FaceDataset]) -> None:
     keys = {split: Counter(pixel_keys(dataset.images)) for split, dataset in whole.items()}
     report.unique = len(set().union(*keys.values()))
+    report.doubled = sum(sum(counter.values()) - len(counter) for counter in keys.values())
     for first, second in combinations(keys, 2):
         both = keys[first].keys() & keys[second].keys()
         in_first, in_second = (sum(keys[split][key] for key in both) for split in (first, second))
@@ -141,17 +177,13 @@ def _compare_splits(report: Report, whole: dict[str, FaceDataset]) -> None:
 
 
 def _compare_published(report: Report) -> None:
-    for numbers, found, what in (
-        (PUBLISHED, report.sizes, "images"),
-        (
-            STANDARD,
-            {split: sum(counts.values()) for split, counts in report.counts.items()},
-            "images by the standard rule",
-        ),
-    ):
-        for split, expected in numbers.get(report.name, {}).items():
-            if split in found and found[split] != expected:
-                report.odd.append(f"{split} has {found[split]:,} {what}, {expected:,} were published.")
+    whole = {split: {"": size} for split, size in report.sizes.items()} if report.name in STANDARD else report.counts
+    report.agree, differ = compare(report.name, whole, report.people)
+    if report.name in STANDARD:
+        agree, more = STANDARD[report.name].compare(report.counts, None)
+        report.agree += agree
+        differ += more
+    report.odd += differ
 
 
 def _align(rows: list[list]) -> list[str]:

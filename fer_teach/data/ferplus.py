@@ -16,7 +16,7 @@ from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.fer2013 import plain_name
 from fer_teach.data.pictures import grey_images
 from fer_teach.data.tablefile import TableFile, find_table
-from fer_teach.errors import DataError
+from fer_teach.errors import DataError, DataWarning
 
 CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 COLUMNS = (*CLASSES, "unknown", "NF")
@@ -24,10 +24,6 @@ FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Tes
 RULES = ("majority", "plurality", "all")
 RATERS = 10
 _VOTES_TABLE = ("fer2013new.csv",)
-
-
-class DataWarning(UserWarning):
-    """Something in a data set that is odd but loses nothing."""
 
 
 def load(

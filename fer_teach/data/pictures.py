@@ -3,22 +3,82 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import warnings
-import zlib
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from fer_teach.data.cache import cached
+from fer_teach.data.cache import Rows, cached, file_digest
+from fer_teach.data.decoding import Form, decode, decode_grey
+from fer_teach.data.files import Tree, read_file
 from fer_teach.data.progress import progress
 from fer_teach.errors import DataError
 
 _CHUNK = 256
+
+
+def load_images(
+    name: str,
+    tree: Tree,
+    names: Sequence[str],
+    to: Form,
+    boxes: np.ndarray | None = None,
+    listed: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Images uint8 (N, C, H, W) in the order of `names`, memory-mapped from the cache; N >= 1.
+
+    name    first part of the cache entry's name
+    boxes   float (N, 4): left, upper, right, lower in pixels of each file, cut out before anything else
+    listed  where each image is listed ("list.txt, row 3"), for the error
+
+    Palette, grey, colour, CMYK, 16-bit and transparent files (laid on white) all become `to`. Every file's content
+    is part of the cache's key; archives count as a whole. Errors: DataError naming the first file that is missing,
+    empty, no image, truncated, damaged or far too large, and how many more there are.
+    """
+    wheres = [tree.where(file) + (f" ({listed[i]})" if listed else "") for i, file in enumerate(names)]
+    with tree.reading(names) as read:
+
+        def build():
+            done = _chunks(lambda i: decode(read(names[i]), to, None if boxes is None else boxes[i]), len(names), what)
+            return {"images": Rows((len(names), to.channels, *to.size), _stacked(done, wheres))}
+
+        what = f"Decoding {name}"
+        key = _content_key(tree, names, read, wheres)
+        key.update(repr((to, None if boxes is None else boxes.tolist())).encode())
+        return cached(name, key.hexdigest(), build)["images"]
+
+
+def _content_key(tree: Tree, names: Sequence[str], read: Callable, wheres: list[str]):
+    """SHA-256 of the files' names and contents."""
+    archives = [tree.archive(name) for name in names]
+    plain = [i for i, archive in enumerate(archives) if archive is None]
+    key = hashlib.sha256("\n".join(names).encode(errors="surrogateescape"))
+    for archive in sorted(set(archives) - {None}):
+        key.update(file_digest(archive).encode())
+    done = _chunks(lambda k: hashlib.sha256(read(names[plain[k]])).digest(), len(plain), "Reading")
+    for digests in _checked(done, [wheres[i] for i in plain]):
+        key.update(b"".join(digests))
+    return key
+
+
+def _stacked(done: Iterator, wheres: list[str]) -> Iterator[np.ndarray]:
+    return (np.stack(images) for images in _checked(done, wheres) if images)
+
+
+def _checked(done: Iterator, wheres: Sequence[str]) -> Iterator[list]:
+    """The chunks' results. Errors: DataError at the end where any failed, naming the first."""
+    failures = []
+    for results, failed in done:
+        failures += failed
+        if not failures:
+            yield results
+    if failures:
+        i, problem = failures[0]
+        more = f" {len(failures) - 1:,} more files of this set have a problem too." if len(failures) > 1 else ""
+        raise DataError(f"{wheres[i]} {problem}{more}")
 
 
 def grey_images(
@@ -35,103 +95,56 @@ def grey_images(
     no image, truncated, damaged or of another size, and how many more there are.
     """
     files = [f"{folder}{os.sep}{name}" for name in names]
+    wheres = [f"{file} ({table.name}, row {row})" for file, row in zip(files, rows, strict=True)]
 
     def every(work, what):
-        with warnings.catch_warnings():  # the size is checked below
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            done, failures = _parallel(work, files, what)
-        if failures:
-            i, problem = failures[0]
-            more = f" {len(failures) - 1:,} more files of this split have a problem too." if len(failures) > 1 else ""
-            raise DataError(f"{files[i]} ({table.name}, row {rows[i]}) {problem}{more}")
-        return done
+        return [one for part in _checked(_chunks(lambda i: work(files[i]), len(files), what), wheres) for one in part]
 
-    digests = every(lambda file: hashlib.sha256(_read(file)).digest(), None)
+    digests = every(lambda file: hashlib.sha256(read_file(file)).digest(), "Reading")
     key = hashlib.sha256(f"{size}\n".encode() + "\n".join(names).encode() + b"\n" + b"".join(digests))
 
     def build():
-        return {"images": np.stack(every(lambda file: decode_grey(_read(file), size), f"Decoding {kind}"))}
+        return {"images": np.stack(every(lambda file: decode_grey(read_file(file), size), f"Decoding {kind}"))}
 
     return cached(kind, key.hexdigest(), build)["images"]
 
 
-def decode_grey(data: bytes, size: tuple[int, int]) -> np.ndarray:
-    """Bytes of an image file -> uint8 (H, W). Errors: ValueError saying what is wrong with them."""
-    if not data:
-        raise ValueError("is empty (0 bytes)")
-    try:
-        image = Image.open(io.BytesIO(data))
-        if (image.height, image.width) != size:
-            raise ValueError(f"is {image.width} x {image.height} pixels instead of {size[1]} x {size[0]}")
-        if image.format == "PNG":
-            _check_chunks(data)
-        image.load()
-    except UnidentifiedImageError:
-        raise ValueError(f"is not an image (it starts with {data[:12]!r})") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"is far larger than {size[1]} x {size[0]} pixels") from None
-    except (OSError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"is truncated or damaged ({error})") from None
-    if image.mode.startswith("I"):
-        return np.clip(np.rint(np.asarray(image, np.float64) / 257), 0, 255).astype(np.uint8)
-    return np.array(image if image.mode == "L" else image.convert("L"))
-
-
-def _check_chunks(data: bytes) -> None:
-    """Errors: ValueError unless a PNG file is whole: every chunk's checksum right, the end chunk there."""
-    at = 8
-    while at + 12 <= len(data):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        end = at + 12 + length
-        if end > len(data):
-            break
-        if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise ValueError(f"is truncated or damaged (checksum of {kind!r})")
-        if kind == b"IEND":
-            return
-        at = end
-    raise ValueError("is truncated or damaged (it ends too early)")
-
-
-def _read(file: str) -> bytes:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        parts = []
-        while part := os.read(descriptor, 1 << 20):
-            parts.append(part)
-    finally:
-        os.close(descriptor)
-    return b"".join(parts)
-
-
-def _parallel(work: Callable, files: Sequence[str], what: str | None) -> tuple[list, list[tuple[int, str]]]:
-    """work(file) of every file, in order, and (index, problem and remedy) of those that failed; a bar if `what`."""
+def _chunks(work: Callable[[int], object], count: int, what: str) -> Iterator[tuple[list, list[tuple[int, str]]]]:
+    """For every 256 of work(0) ... work(count - 1), in order: results, and (index, problem) of those that failed."""
 
     def chunk(start):
         done, failed = [], []
-        for i in range(start, min(start + _CHUNK, len(files))):
+        for i in range(start, min(start + _CHUNK, count)):
             try:
-                done.append(work(files[i]))
-            except FileNotFoundError:
-                failed.append((i, "is listed but missing. Unpack the data set again; some of its files were lost."))
-            except IsADirectoryError:
-                failed.append((i, "is a folder, not an image. Unpack the data set again."))
-            except PermissionError:
-                failed.append((i, "may not be read (no permission). Give yourself read access to it."))
-            except OSError as error:
-                failed.append((i, f"cannot be read ({error.strerror or error}). Check the disk."))
-            except ValueError as error:
-                failed.append((i, f"{error}. Replace it by an undamaged copy: unpack the data set again."))
+                done.append(work(i))
+            except (OSError, ValueError, MemoryError) as error:
+                failed.append((i, _problem(error)))
         return done, failed
 
-    results, failures = [], []
-    bar = progress([], what, len(files)) if what else None
-    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        for done, failed in pool.map(chunk, range(0, len(files), _CHUNK)):
-            results += done
-            failures += failed
-            if bar is not None:
-                bar.update(len(done))
-    if bar is not None:
-        bar.close()
-    return results, failures
+    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool, progress([], what, count) as bar:
+        waiting = deque()
+        for start in range(0, count, _CHUNK):
+            waiting.append(pool.submit(chunk, start))
+            if len(waiting) > 16:
+                yield _next(waiting, bar)
+        while waiting:
+            yield _next(waiting, bar)
+
+
+def _next(waiting: deque, bar) -> tuple[list, list]:
+    done, failed = waiting.popleft().result()
+    bar.update(len(done))
+    return done, failed
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a file, and the remedy."""
+    if isinstance(error, FileNotFoundError):
+        return "is listed but missing. Unpack the data set again; some of its files were lost."
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, not an image. Unpack the data set again."
+    if isinstance(error, PermissionError):
+        return "may not be read (no permission). Give yourself read access to it."
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror or error}). Check the disk."
+    return f"{error}. Replace it by an undamaged copy: unpack the data set again."

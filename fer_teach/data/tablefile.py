@@ -1,4 +1,4 @@
-"""Tables of comma-separated values, plain or inside .gz, .zip, .tar, .tar.gz, read row by row with clear errors."""
+"""Tables of comma-separated values, plain or inside .gz, .zip or .tar (also compressed), read row by row."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from fer_teach.errors import DataError
 
-_TAR = (".tar", ".tar.gz", ".tgz")
-_ARCHIVES = (".gz", ".zip", *_TAR)
+TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
+_ARCHIVES = (".gz", ".zip", *TAR)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def find_table(places: list[Path], names: tuple[str, ...]) -> TableFile | None:
                     found = _as_table(candidate, names) if candidate.is_file() else None
                     if found:
                         return found
-        for archive in sorted(p for p in place.iterdir() if p.name.lower().endswith((".zip", *_TAR)) and p.is_file()):
+        for archive in sorted(p for p in place.iterdir() if p.name.lower().endswith((".zip", *TAR)) and p.is_file()):
             found = _as_table(archive, names)
             if found:
                 return found
@@ -136,7 +136,7 @@ def find_table(places: list[Path], names: tuple[str, ...]) -> TableFile | None:
 
 def _as_table(path: Path, names: tuple[str, ...]) -> TableFile | None:
     lower = path.name.lower()
-    if not lower.endswith((".zip", *_TAR)):
+    if not lower.endswith((".zip", *TAR)):
         plain = lower.removesuffix(".gz")
         return TableFile(path) if plain in names or plain + ".csv" in names else None
     try:

@@ -55,31 +55,31 @@ PATTERNS = {
         _pattern(0.30, "AU6 .5-1, AU12 .85-1.1, AU25 .8-1.2, AU10 .2-.5, AU26 .3-.9, AU43 0-.4"),
     ),
     "surprise": (
-        _pattern(0.55, "AU1 .7-1, AU2 .7-1.1, AU5 .6-1.1, AU26 .7-1.4, AU25 .2-.6"),
-        _pattern(0.37, "AU1 .7-1, AU2 .7-1.1, AU5 .6-1.1, AU27 .5-1, AU22 0-.5"),
-        _pattern(0.08, "AU1 .8-1.1, AU2 .8-1.1, AU5 .7-1.1, AU25 0-.4"),
+        _pattern(0.45, "AU1 .6-1, AU2 .7-1.1, AU5 .6-1.1, AU26 .9-1.6, AU25 .3-.8, AU18 0-.3"),
+        _pattern(0.50, "AU1 .6-1, AU2 .7-1.1, AU5 .6-1.1, AU27 .6-1.1, AU25 .2-.6, AU22 .1-.7"),
+        _pattern(0.05, "AU1 .8-1.1, AU2 .9-1.2, AU5 .8-1.2, AU25 .3-.8, AU26 .2-.5"),
     ),
     "sadness": (
-        _pattern(0.40, "AU1 .7-1.1, AU4 .2-.5, AU15 .6-1, AU17 .3-.9", (-14, 0), (-14, 2)),
-        _pattern(0.40, "AU1 .7-1.1, AU4 .2-.5, AU15 .6-1, AU17 .3-.9, AU24 .1-.5, AU43 0-.3", (-14, 0), (-14, 2)),
-        _pattern(0.20, "AU1 .7-1.1, AU4 .3-.6, AU6 .4-.9, AU15 .4-.9, AU20 .3-.6, AU25 .5-1, AU26 .2-.8", (-10, 4)),
+        _pattern(0.38, "AU1 .8-1.2, AU4 .5-.9, AU15 1-1.3, AU17 .3-.9, AU7 0-.4, AU20 0-.4, AU43 .2-.45", (-14, -2), (-14, 0)),
+        _pattern(0.34, "AU1 .8-1.2, AU4 .5-.9, AU15 1-1.3, AU17 .2-.7, AU20 .1-.5, AU43 .4-.65", (-16, -3), (-18, -4)),
+        _pattern(0.28, "AU1 .8-1.2, AU4 .6-1, AU6 .5-1, AU15 .9-1.3, AU17 .1-.6, AU20 .5-1, AU25 .4-.9, AU43 .3-.7", (-10, 3)),
     ),
     "anger": (
-        _pattern(0.30, "AU4 .8-1.2, AU5 .2-.6, AU7 .3-.8, AU23 .5-1, AU24 .4-1, AU17 .2-.8", (-10, 1)),
-        _pattern(0.35, "AU4 .8-1.2, AU5 .2-.7, AU7 .2-.7, AU9 .1-.5, AU10 .4-.8, AU16 .5-1, AU20 .1-.4, AU25 .5-1", (-10, 1)),
-        _pattern(0.35, "AU4 .8-1.2, AU5 .2-.8, AU7 .2-.7, AU9 .1-.5, AU10 .3-.7, AU16 .4-.9, AU25 .5-1, AU26 .7-1.6", (-10, 3)),
+        _pattern(0.22, "AU4 1.1-1.5, AU5 .2-.5, AU7 .3-.7, AU9 .2-.6, AU15 .3-.8, AU24 .2-.6, AU17 .3-.9", (-12, -1)),
+        _pattern(0.33, "AU4 1-1.4, AU5 .2-.6, AU7 .2-.6, AU9 .4-.9, AU10 .6-1, AU16 .5-1, AU25 .6-1.1, AU26 .1-.5", (-12, 0)),
+        _pattern(0.45, "AU4 1-1.4, AU5 .2-.7, AU7 .2-.6, AU9 .3-.8, AU10 .5-1, AU16 .5-1, AU25 .6-1.1, AU26 .9-1.9", (-12, 2)),
     ),
     "disgust": (
-        _pattern(0.50, "AU9 .8-1.1, AU10 .7-1.1, AU6 .4-.9, AU7 .4-.9, AU4 0-.3, AU15 .2-.6, AU17 .2-.8, AU43 0-.25"),
-        _pattern(0.50, "AU9 .8-1.1, AU10 .7-1.1, AU6 .4-.9, AU7 .4-.9, AU16 .3-.8, AU20 .1-.4, AU25 .4-.9, AU26 .1-.6"),
+        _pattern(0.70, "AU9 1-1.4, AU10 .7-1.1, AU6 .5-1, AU7 .5-1, AU15 .2-.6, AU17 .4-1, AU43 .1-.35", (-4, 8)),
+        _pattern(0.30, "AU9 1-1.4, AU10 .8-1.2, AU6 .5-1, AU7 .5-1, AU17 .1-.4, AU25 .2-.5, AU43 .1-.35, AU19 0-.6", (-4, 8)),
     ),
     "fear": (
-        _pattern(0.60, "AU1 .9-1.2, AU2 .1-.5, AU4 .2-.5, AU5 .8-1.2, AU20 .7-1.1, AU25 .6-1.2, AU26 .2-.8", (-4, 8)),
-        _pattern(0.40, "AU1 .9-1.2, AU2 .3-.8, AU4 .1-.4, AU5 .8-1.2, AU20 .4-.9, AU25 .5-1, AU26 .8-1.5", (-4, 8)),
+        _pattern(0.60, "AU1 1-1.4, AU2 .1-.5, AU4 .3-.7, AU5 .8-1.2, AU20 .9-1.3, AU25 .7-1.2, AU26 .2-.7", (0, 12)),
+        _pattern(0.40, "AU1 1-1.4, AU2 .2-.7, AU4 .3-.6, AU5 .8-1.2, AU20 .9-1.3, AU25 .6-1.1, AU26 .7-1.3, AU15 0-.4", (0, 12)),
     ),
     "contempt": (
-        _pattern(0.60, "AU14 .7-1, AU12 .15-.5, AU24 .1-.5", (0, 8), one_sided="AU14 AU12"),
-        _pattern(0.40, "AU14 .6-1, AU10 .2-.6, AU2 .2-.8, AU7 .1-.5", (0, 8), one_sided="AU14 AU10 AU2"),
+        _pattern(0.60, "AU14 1-1.4, AU12 .05-.3, AU24 .5-1, AU5 .1-.5", (-6, 3), one_sided="AU14 AU12"),
+        _pattern(0.40, "AU14 1-1.4, AU24 .5-1, AU2 .5-1.1, AU5 .1-.5", (-6, 3), one_sided="AU14 AU2"),
     ),
 }  # fmt: skip
 CONFUSED = {  # what a rater may take each class for, and how readily
@@ -108,7 +108,7 @@ class Expression:
 def sample_expression(label: int, rng: np.random.Generator) -> Expression:
     """An expression of class `label` (index into CLASSES)."""
     name = CLASSES[label]
-    strength = float(np.clip(rng.normal(0.95, 0.18), 0.5, 1.3))
+    strength = float(np.clip(rng.normal(1.0, 0.16), 0.5, 1.3))
     shown, pitch, look = _draw(name, rng)
     shown *= strength
     chances = np.zeros(len(CLASSES))
@@ -127,7 +127,7 @@ def sample_expression(label: int, rng: np.random.Generator) -> Expression:
     if rng.random() < 0.025:
         shown[INDEX["AU43"]] = 1.0
     chances[label] += max(0.3, 1 - chances.sum())
-    return Expression(np.clip(shown, 0, 1.5).astype(np.float32), chances / chances.sum(), pitch, look)
+    return Expression(np.clip(shown, 0, 1.8).astype(np.float32), chances / chances.sum(), pitch, look)
 
 
 def _draw(name, rng):

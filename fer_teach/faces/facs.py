@@ -28,7 +28,7 @@ class Unit:
 UNITS = (
     Unit("AU1", "inner brow raiser", "frontalis, medial part", {"browInnerUp": 2.2, "browAngle": 0.35}),
     Unit("AU2", "outer brow raiser", "frontalis, lateral part", {"browOuterUp*": 2.0}),
-    Unit("AU4", "brow lowerer", "corrugator, depressor supercilii", {"browDown*": 2.2, "browAngle": -0.25}),
+    Unit("AU4", "brow lowerer", "corrugator, depressor supercilii", {"browDown*": 2.4, "browAngle": -0.3}),
     Unit("AU5", "upper lid raiser", "levator palpebrae superioris", {"eyeWide*": 1.5}),
     Unit("AU6", "cheek raiser", "orbicularis oculi, orbital part", {"cheekSquint*": 1.1, "eyeSquint*": 0.35}),
     Unit("AU7", "lid tightener", "orbicularis oculi, palpebral part", {"eyeSquint*": 1.0}),
@@ -36,7 +36,7 @@ UNITS = (
     Unit("AU10", "upper lip raiser", "levator labii superioris", {"mouthUpperUp*": 1.5}),
     Unit("AU12", "lip corner puller", "zygomaticus major", {"mouthSmile*": 1.15}),
     Unit("AU14", "dimpler", "buccinator", {"mouthDimple*": 1.5}),
-    Unit("AU15", "lip corner depressor", "depressor anguli oris", {"mouthFrown*": 1.9}),
+    Unit("AU15", "lip corner depressor", "depressor anguli oris", {"mouthFrown*": 2.3}),
     Unit("AU16", "lower lip depressor", "depressor labii inferioris", {"mouthLowerDown*": 1.2}),
     Unit("AU17", "chin raiser", "mentalis", {"mouthShrugLower": 1.1, "mouthShrugUpper": 0.2}),
     Unit("AU18", "lip pucker", "incisivii labii", {"mouthPucker": 1.0}),
@@ -51,7 +51,7 @@ UNITS = (
     Unit("AU34", "cheek puff", "buccinator, lips closed", {"cheekPuff": 1.0}),
     Unit("AU19", "tongue show", "genioglossus", {"tongueOut": 1.0}),
     Unit("AU30", "jaw sideways", "pterygoids, one side", {"jaw*": 0.8}),
-    Unit("AU43", "eyes closed", "relaxed levator palpebrae", {"eyeBlink*": 1.0}),
+    Unit("AU43", "eyes closed", "relaxed levator palpebrae", {"eyeBlink*": 0.85}),
 )  # fmt: skip
 CODES = tuple(unit.code for unit in UNITS)
 INDEX = {code: i for i, code in enumerate(CODES)}

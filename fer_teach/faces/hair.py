@@ -54,7 +54,7 @@ def cap(person: Person, vertices: np.ndarray, normals: np.ndarray, strand: Stran
     """
     model = head()
     base = model.vertices
-    cover = np.clip((base[:, 1] - _line(base, strand)) / 0.14 + 0.5, 0, 1)
+    cover = np.clip((base[:, 1] - _line(base, strand)) / 0.3 + 0.5, 0, 1)
     if person.style != "headscarf":
         cover[(model.masks[:, 3] > 0.3) & (abs(base[:, 0]) > 0.7)] = 0
     triangles = model.triangles[model.part == SKIN]
@@ -62,7 +62,7 @@ def cap(person: Person, vertices: np.ndarray, normals: np.ndarray, strand: Stran
     lumps = 1 + 0.2 * np.sin(base[:, 0] * 9 + person.seed % 7) * np.cos(base[:, 2] * 7 + person.seed % 5)
     if person.style == "curly":
         lumps = lumps + 0.25 * np.sin(base[:, 0] * 31 + person.seed % 11) * np.cos(base[:, 1] * 29 + base[:, 2] * 23)
-    lift = (person.thickness * cover**0.8 * lumps + 0.015)[:, None] * normals
+    lift = (person.thickness * np.clip(2 * cover - 0.9, 0, 1) ** 0.8 * lumps + 0.012)[:, None] * normals  # 0 at the edge
     if person.style in ("short", "swept", "curly"):
         lift[:, 1] += 0.6 * person.thickness * cover * np.clip((base[:, 1] - 7.9) / 0.4, 0, 1)
     return (vertices + lift).astype(np.float32), triangles, cover.astype(np.float32)
@@ -71,7 +71,7 @@ def cap(person: Person, vertices: np.ndarray, normals: np.ndarray, strand: Stran
 def curtain(person: Person):
     """Hair or cloth that hangs from the temples around the back: vertices, triangles, and base (N, 3).
 
-    base holds what the shader reads instead of a place on the face: around, along, and distance from the sheet's edge.
+    base holds what the shader reads instead of a place on the face: around, along, and distance from the lower edge.
     """
     rng = np.random.default_rng([person.seed, 9])
     columns, rows = 30, 12
@@ -94,9 +94,8 @@ def curtain(person: Person):
         out = radius + waves[row]
         x, z = out * np.sin(turn), AXIS - 0.05 + (1.05 * out + 0.05) * np.cos(turn)
         places.append(np.stack([x, np.full(columns, y) + 0.02 * waves[row], z], 1))
-        edge = np.minimum(np.arange(columns), columns - 1 - np.arange(columns)) * (8.0 if scarf else 1.1)
-        edge = np.minimum(edge, (rows - 1 - row) * 0.8)
-        base.append(np.stack([np.arange(columns) * 0.22, np.full(columns, y), edge], 1))
+        lower = np.full(columns, (rows - 1 - row) * 0.8)
+        base.append(np.stack([np.arange(columns) * 0.22, np.full(columns, y), lower], 1))
     corner = np.arange(columns - 1)
     triangles = [
         np.stack([row * columns + corner + a, row * columns + corner + b, row * columns + corner + c], 1)

@@ -131,16 +131,16 @@ def smooth(values, ids):
 
 @compiled
 def lit(x, y, z, depth, bias):
-    """Share of light at a point, from the 25 pixels around it in a depth map seen from the light."""
+    """Share of light at a point, from nine places within two pixels of it in a depth map seen from the light."""
     size = depth.shape[0]
     column, row = int(x), int(y)
-    total = 0.0
-    for j in range(-2, 3):
-        for i in range(-2, 3):
+    total = 0
+    for j in range(-2, 3, 2):
+        for i in range(-2, 3, 2):
             r, c = row + j, column + i
             if r < 0 or c < 0 or r >= size or c >= size or depth[r, c] < z + bias:
                 total += 1
-    return total / 25
+    return total / 9
 
 
 @compiled

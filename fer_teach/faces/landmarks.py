@@ -14,7 +14,7 @@ def pick_landmarks(vertices, triangles, part, masks, units):
     """Vertex ids (68,). vertices (N, 3); triangles (T, 3); part (T,); masks (N, 4) lips first; units: name -> (N, 3)."""
     skin = np.unique(triangles[part == 0])
     front = skin[vertices[skin, 2] > 0.35]
-    lips = skin[masks[skin, 0] > 128]
+    lips = skin[masks[skin, 0] > 150]
     return np.array(
         [
             *_jaw(vertices, front),
@@ -34,24 +34,32 @@ def _near(vertices, among, x, y, z=None):
     return int(among[far.argmin()])
 
 
+JAW = (  # (x, y, z) of one side, from the ear to the chin, where dlib's predictor sees them on the base face
+    (0.745, 7.34, 0.42), (0.72, 7.12, 0.47), (0.69, 6.905, 0.58), (0.635, 6.757, 0.70), (0.546, 6.605, 0.82),
+    (0.453, 6.436, 1.0), (0.322, 6.302, 1.16), (0.172, 6.20, 1.30), (0.0, 6.173, 1.38),
+)  # fmt: skip
+
+
 def _jaw(vertices, front):
-    for angle in np.radians(np.linspace(-90, 90, 17)):
-        side, down = np.sin(angle), np.cos(angle)
-        yield _near(vertices, front, 0.72 * side, 7.26 - 1.06 * down**0.8, 1.36 - 0.92 * abs(side) ** 1.6)
+    for k in range(17):
+        x, y, z = JAW[min(k, 16 - k)]
+        place = vertices[front]
+        far = (place[:, 0] - (-x if k < 8 else x)) ** 2 + (place[:, 1] - y) ** 2 + 0.2 * (place[:, 2] - z) ** 2
+        yield int(front[far.argmin()])
 
 
 def _brows(vertices, front):
     for side in (-1, 1):
-        for x in np.linspace(0.56, 0.13, 5)[::-side]:
-            along = (x - 0.13) / 0.43
-            yield _near(vertices, front, side * x, 7.46 + 0.045 * np.sin(along * np.pi * 0.95) - 0.06 * max(0, along - 0.55))
+        for x in np.linspace(0.58, 0.125, 5)[::-side]:
+            along = (x - 0.125) / 0.455
+            yield _near(vertices, front, side * x, 7.465 + 0.05 * np.sin(along * np.pi * 0.95) - 0.06 * max(0, along - 0.55))
 
 
 def _nose(vertices, front):
-    for y in (7.26, 7.17, 7.08, 6.985):
+    for y in (7.30, 7.18, 7.06, 6.93):
         yield _near(vertices, front, 0, y)
     for x in (-0.13, -0.07, 0, 0.07, 0.13):
-        yield _near(vertices, front, x, 6.90 - 0.025 * (1 - abs(x) / 0.13))
+        yield _near(vertices, front, x, 6.825 - 0.03 * (1 - abs(x) / 0.13))
 
 
 def _eyes(vertices, lashes, skin):
@@ -66,10 +74,11 @@ def _eyes(vertices, lashes, skin):
         def at(where, above, mine=mine, x=x, place=place, middle=middle):
             half = mine if above is None else mine[(place[:, 1] > middle) == above]
             cost = abs(abs(vertices[half, 0]) - where) - 0.15 * (1.5 - vertices[half, 2])
-            return int(half[cost.argmin()])
+            root = vertices[half[cost.argmin()]]
+            return int(skin[((vertices[skin] - root) ** 2).sum(1).argmin()])  # the rim of the lid
 
         third = (outer - inner) / 3
-        far, near = at(outer, None), at(inner, None)
+        far, near = at(outer - 0.02, True), at(inner, None)
         upper = [at(outer - third, True), at(inner + third, True)]
         lower = [at(inner + third, False), at(outer - third, False)]
         yield from (far, *upper, near, *lower) if side < 0 else (near, *upper[::-1], far, *lower[::-1])
@@ -88,12 +97,19 @@ def _lips(vertices, lips, jaw_open):
         half = half[abs(vertices[half, 0] - x) < 0.04]
         return int(half[vertices[half, 1].argmin() if top else vertices[half, 1].argmax()]) if len(half) else rim(x, top)
 
-    right, left = int(lips[place[:, 0].argmin()]), int(lips[place[:, 0].argmax()])
+    def corner(side):
+        """Where the lips part, a little inside their corner."""
+        tip = lips[(side * place[:, 0]).argmax()]
+        near = lips[abs(side * place[:, 0] - side * vertices[tip, 0] + 0.045) < 0.03]
+        return int(near[abs(vertices[near, 1] - vertices[tip, 1]).argmin()])
+
+    right = int(lips[place[:, 0].argmin()])
+    left = int(lips[((place - vertices[right] * (-1, 1, 1)) ** 2).sum(1).argmin()])
     yield right
     yield from (rim(x, True) for x in (-0.16, -0.07, 0, 0.07, 0.16))
     yield left
     yield from (rim(x, False) for x in (0.16, 0.07, 0, -0.07, -0.16))
-    yield right
+    yield corner(-1)
     yield from (seam(x, True) for x in (-0.1, 0, 0.1))
-    yield left
+    yield corner(1)
     yield from (seam(x, False) for x in (0.1, 0, -0.1))

@@ -60,7 +60,7 @@ def openings(vertices: np.ndarray) -> tuple[float, float]:
     p = vertices[head().landmarks]
 
     def gap(upper, lower, left, right):
-        return np.linalg.norm(p[upper] - p[lower], axis=-1).mean() / np.linalg.norm(p[left] - p[right])
+        return np.maximum(p[upper, 1] - p[lower, 1], 0).mean() / np.linalg.norm(p[left] - p[right])
 
     eyes = np.mean([gap([37, 38], [41, 40], 36, 39), gap([43, 44], [47, 46], 42, 45)])
     return float(eyes), float(gap([61, 62, 63], [67, 66, 65], 48, 54))
@@ -68,7 +68,7 @@ def openings(vertices: np.ndarray) -> tuple[float, float]:
 
 def sample_view(expression, rng: np.random.Generator) -> View:
     """Pose, gaze and framing; half of the people look into the camera."""
-    yaw = float(np.clip(rng.normal(0, 15 if rng.random() < 0.85 else 30), -60, 60))
+    yaw = float(np.clip(rng.normal(0, 14 if rng.random() < 0.9 else 30), -55, 55))
     pitch = float(np.clip(expression.pitch + rng.normal(0, 7), -28, 25))
     right, up = rng.normal(0, 8), expression.look + rng.normal(0, 4)
     if rng.random() < 0.5:

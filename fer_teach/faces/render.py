@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from fer_teach.faces import facs, hair, kernels, shading, skin, wrinkles
@@ -276,5 +277,5 @@ def _draw_glasses(image, covered, person, vertices, camera, depth):
 
 
 def _shrink(image, factor):
-    size = image.shape[0] // factor
-    return image.reshape(size, factor, size, factor, *image.shape[2:]).mean((1, 3)).astype(np.float32)
+    side = image.shape[0] // factor
+    return cv2.resize(np.ascontiguousarray(image, np.float32), (side, side), interpolation=cv2.INTER_AREA)

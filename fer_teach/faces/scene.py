@@ -106,12 +106,12 @@ def _cut(size, rng):
 def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What a camera adds to sRGB float (S, S, 3) in 0..1: blur, contrast, noise, JPEG. Returns uint8."""
     size = image.shape[0]
-    if rng.random() < 0.45:
+    if rng.random() < 0.35:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1) * (size / 64) ** 0.5)
     if rng.random() < 0.7:
         low, high = np.percentile(image, [rng.uniform(0.2, 4), rng.uniform(95, 99.8)])
         image = (image - low) / (high - low + 1e-3) * rng.uniform(0.75, 1.05) + rng.uniform(0, 0.12)
-    grain = rng.standard_normal((size, size, 1), np.float32) * rng.uniform(0, 0.022)
+    grain = rng.standard_normal((size, size, 1), np.float32) * rng.uniform(0, 0.014)
     pixels = (np.clip(image + grain, 0, 1) * 255).round().astype(np.uint8)
     if rng.random() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 95))]

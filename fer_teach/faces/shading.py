@@ -106,11 +106,12 @@ def illuminate(normal, position, albedo, shine, rough, wrap, open_sky, light, sh
     between = math.sqrt(2 + 2 * light.key[2])  # length of key + direction of the camera
     glint = min(max((facing + nz) / between, 0.0), 1.0)
     grazing = 0.04 + 0.6 * (1 - min(max(nz, 0.0), 1.0)) ** 4
-    mirror = glint**rough * (rough + 8) / 25 * 0.10 * shadow * light.key_power
+    sharp = math.exp(rough * math.log(glint)) if glint > 0.3 else 0.0
+    mirror = sharp * (rough + 8) / 25 * 0.10 * shadow * light.key_power
     mirror = (mirror + grazing * 0.25 * light.ambient_power * open_sky) * shine
     for k in range(3):
         bend = (0.42, 0.25, 0.18)[k] * wrap * light.wrap
-        diffuse = max(0.0, (facing + bend) / (1 + bend)) ** 1.15 * shadow * light.key_power * light.key_colour[k]
+        diffuse = max(0.0, (facing + bend) / (1 + bend)) * shadow * light.key_power * light.key_colour[k]
         arriving = diffuse + ambient * light.ambient_colour[k] + fill
         out[k] = albedo[k] * arriving * (0.2 + 0.8 * open_sky) + mirror * light.key_colour[k]
 

@@ -1,0 +1,114 @@
+"""How far do rendered faces carry over to photographs, and back? Train on one kind of face, test on the other.
+
+    python benchmarks/transfer.py --root DIR [--keep DIR] [--out FILE] [--seed N] [--rows NAME ...]
+
+DIR holds FERPlus. Rows: real (trained on FERPlus), rendered, mixed (both), real5 (5 % of the real labels), mixed5 (these and
+the rendered faces). Real faces are measured on FERPlus's valid split; its test split is never read. Rendered faces are measured on the packed
+test split, every class equally often. "corrected" divides the network's probabilities by the class shares it was
+trained on and multiplies by those of the test faces. Trainings are kept under --keep and go on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from fer_teach import chapters, data, evaluation, training
+from fer_teach.record import device
+
+AUGMENT = training.Augment(flip=0.5, shift=0.06, rotate=8, scale=0.08, brightness=0.1, contrast=0.25, erase=0.2)
+STEPS = 2400  # of 128 images, for every row, so that no row trains longer than another
+
+
+def balanced(split, seed):
+    """The same number of faces of every class, as many as the rarest has."""
+    generator = torch.Generator().manual_seed(seed)
+    least = min(split.counts().values())
+    chosen = []
+    for c in range(len(split.classes)):
+        of_class = (split.labels == c).nonzero()[:, 0]
+        chosen.append(of_class[torch.randperm(len(of_class), generator=generator)[:least]])
+    return split[torch.cat(chosen)]
+
+
+def joined(*splits):
+    """Several sets of the same classes and size as one; only images and labels are kept."""
+    images, labels = (torch.cat([getattr(s, name) for s in splits]) for name in ("images", "labels"))
+    bare = {name: None for name in ("subjects", "votes", "landmarks", "masks", "action_units", "attributes")}
+    return replace(splits[0], images=images, labels=labels, **bare)
+
+
+def shares(labels):
+    return torch.bincount(labels, minlength=8) / len(labels)
+
+
+def measure(network, train, test):
+    """Accuracy, balanced accuracy and recalls on `test`, raw and with the class shares corrected."""
+    raw = evaluation.predict(network, test, flips=True)
+    corrected = raw / shares(train.labels).clamp(min=1e-4) * shares(test.labels)
+    out = {"n": len(test)}
+    for name, probabilities in (("raw", raw), ("corrected", corrected / corrected.sum(1, keepdim=True))):
+        scored = evaluation.scores(probabilities, test.labels, test.classes)
+        recall = scored.confusion.diagonal() / scored.confusion.sum(1).clip(min=1)
+        out[name] = {
+            "accuracy": float(scored.accuracy),
+            "interval": [float(x) for x in scored.interval],
+            "balanced_accuracy": float(scored.balanced_accuracy),
+            "recall": dict(zip(test.classes, [round(float(r), 4) for r in recall], strict=True)),
+        }
+    return out
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", required=True, help="the folder where FERPlus lies")
+    parser.add_argument("--keep", type=Path, default=Path("_build/transfer"))
+    parser.add_argument("--out", type=Path, default=Path("_build/transfer/transfer.json"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", nargs="+", default=["real", "rendered", "mixed", "real5", "mixed5"])
+    options = parser.parse_args()
+    real = {s: data.load("ferplus", options.root, s).grey().resize(48) for s in ("train", "valid")}
+    drawn = {s: data.load("rendered", split=s).grey().resize(48) for s in ("train", "valid", "test")}
+    few = real["train"][torch.randperm(len(real["train"]), generator=torch.Generator().manual_seed(7))[: len(real["train"]) // 20]]
+    sets = {
+        "real": real["train"],
+        "rendered": drawn["train"],
+        "mixed": joined(real["train"], drawn["train"]),
+        "real5": few,
+        "mixed5": joined(*[few] * 3, drawn["train"]),
+    }
+    tests = {"real": real["valid"], "rendered": balanced(drawn["test"], 0), "rendered_all": drawn["test"]}
+    chapter = chapters.load("01_deep_emotion")
+    majority = {name: float(shares(test.labels).max()) for name, test in tests.items()}
+    done = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
+    done |= {"majority": majority, "chance": 1 / 8, "device": device(), "data": {k: v.fingerprint for k, v in drawn.items()}}
+    for row in options.rows:
+        train = sets[row]
+        torch.manual_seed(options.seed)
+        recipe = training.Recipe(
+            epochs=max(1, round(STEPS * 128 / len(train))), batch=128, lr=3e-3, weight_decay=0.03, warmup=0.2, clip=1.0, ema=0.995,
+            augment=AUGMENT,
+        )  # fmt: skip
+        fit = training.fit(
+            chapter.ResidualEmotion(8), train, real["valid"] if row != "rendered" else drawn["valid"],
+            loss=lambda logits, target, model: F.cross_entropy(logits, target), recipe=recipe, seed=options.seed,
+            directory=options.keep / f"{row}-{options.seed}-{train.fingerprint}",
+        )  # fmt: skip
+        result = {"row": row, "seed": options.seed, "trained_on": len(train), "minutes": round(fit.seconds / 60, 1)}
+        result |= {name: measure(fit.best, train, test) for name, test in tests.items()}
+        done["rows"] = [r for r in done["rows"] if (r["row"], r["seed"]) != (row, options.seed)] + [result]
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(done, indent=1))
+        for name in tests:
+            got = result[name]
+            print(f"{row:9} -> {name:13} accuracy {got['raw']['accuracy']:.3f} balanced {got['raw']['balanced_accuracy']:.3f}"
+                  f"  corrected {got['corrected']['accuracy']:.3f} balanced {got['corrected']['balanced_accuracy']:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""Rendered faces: geometry, labels against the mesh, determinism, the packed set."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from fer_teach import data
+from fer_teach.data import packed, rendered
+from fer_teach.data.dataset import pixel_keys
+from fer_teach.errors import DataError, FerTeachError
+from fer_teach.faces import facs, pack, plan, produce
+from fer_teach.faces.expressions import CLASSES, PATTERNS, sample_expression, sample_votes
+from fer_teach.faces.head import FILE, head
+from fer_teach.faces.person import sample_person
+from fer_teach.faces.render import View, pose_mesh, render
+
+SPLITS = ("train", "valid", "test", "gallery")
+
+
+@pytest.fixture(scope="module")
+def person():
+    someone = plan.person_of(3, 5)
+    someone.glasses, someone.style = "none", "bald"
+    return someone
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """Two takes of every class for eight people."""
+    return [plan.make_face(11, who, take, label) for who in range(8) for take, label in enumerate((who, (who + 3) % 8))]
+
+
+def test_head_is_small_whole_and_symmetric():
+    model = head()
+    assert FILE.stat().st_size < 2 * 2**20
+    assert model.units.shape == (53, *model.vertices.shape)
+    assert model.triangles.max() == len(model.vertices) - 1
+    assert len(set(model.landmarks.tolist())) >= 64  # the corners of the mouth stand in two lists
+    mirrored = model.vertices[model.landmarks] * (-1, 1, 1)
+    partner = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46]
+    partner += [39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65]
+    assert np.abs(mirrored - model.vertices[model.landmarks][partner]).max() < 0.06  # decimetres
+
+
+def test_every_action_unit_moves_the_face_and_its_sides_mirror_each_other():
+    model = head()
+    for code in facs.CODES:
+        left, right = (
+            np.tensordot(facs.mesh_units(facs.action(**{code: pair})), model.units, 1) for pair in ((1, 0), (0, 1))
+        )
+        assert np.abs(left).max() > 0.01, code
+        if any(name.endswith("*") for name in facs.UNITS[facs.INDEX[code]].weights):
+            assert (left[:, 0] * 0 + np.abs(left).sum(1) * model.vertices[:, 0]).sum() > 0, code  # the subject's left is +x
+            assert np.abs(left).max() == pytest.approx(np.abs(right).max(), rel=0.05), code
+
+
+@pytest.mark.parametrize(
+    ("code", "points", "direction"),
+    [
+        ("AU1", (21, 22), (0, 1)),
+        ("AU2", (18, 25), (0, 1)),
+        ("AU4", (20, 23), (0, -1)),
+        ("AU12", (48, 54), (0, 1)),
+        ("AU15", (48, 54), (0, -1)),
+        ("AU26", (8, 57), (0, -1)),
+    ],
+)
+def test_action_units_move_landmarks_as_facs_says(person, code, points, direction):
+    still, moved = (pose_mesh(person, facs.action(**kind))[head().landmarks] for kind in ({}, {code: 1.0}))
+    step = (moved - still)[list(points), :2].mean(0)
+    assert step @ direction > 0.015  # decimetres
+
+
+def test_openings_follow_lids_and_jaw(person):
+    eyes, mouth = plan.openings(pose_mesh(person, facs.action()))
+    assert plan.openings(pose_mesh(person, facs.action(AU43=1.0)))[0] < 0.4 * eyes
+    assert plan.openings(pose_mesh(person, facs.action(AU5=1.0)))[0] > 1.1 * eyes
+    assert plan.openings(pose_mesh(person, facs.action(AU26=1.0)))[1] > mouth + 0.15
+
+
+def test_pose_turns_the_landmarks(person):
+    still = render(person, facs.action()).landmarks
+    for name, sign in (("yaw", 1), ("pitch", -1)):
+        turned = render(person, facs.action(), View(**{name: 20.0})).landmarks
+        nose = (turned[30] - turned[27]) - (still[30] - still[27])
+        assert sign * nose[0 if name == "yaw" else 1] > 1, name  # right, or up
+    tipped = render(person, facs.action(), View(roll=20.0)).landmarks
+    across = tipped[45] - tipped[36]
+    assert np.degrees(np.arctan2(-across[1], across[0])) == pytest.approx(20, abs=3)
+
+
+def test_landmarks_lie_on_their_parts(person):
+    made = render(person, facs.action(AU25=0.5), size=96)
+    for part, points in (("eyes", range(36, 48)), ("mouth", range(48, 68))):
+        rows, columns = np.nonzero(made.masks[part])
+        p = made.landmarks[list(points)]
+        assert columns.min() - 3 < p[:, 0].min() and p[:, 0].max() < columns.max() + 3, part
+        assert rows.min() - 3 < p[:, 1].min() and p[:, 1].max() < rows.max() + 3, part
+        assert not (made.masks[part] & ~made.masks["face"]).any()
+    assert not (made.masks["eyes"] & made.masks["mouth"]).any()
+
+
+def test_one_seed_one_image_byte_for_byte():
+    digests = {hashlib.sha256(plan.make_face(4, 2, 1, 6).image.tobytes()).hexdigest() for _ in range(2)}
+    assert len(digests) == 1
+    assert digests != {hashlib.sha256(plan.make_face(5, 2, 1, 6).image.tobytes()).hexdigest()}
+
+
+def test_a_person_keeps_identity_over_takes(faces):
+    for first, second in zip(faces[::2], faces[1::2], strict=True):
+        assert first.subject == second.subject
+        for name in ("male", "years", "tone", "eyeglasses", "beard", "lipstick"):
+            assert first.attributes[name] == second.attributes[name]
+
+
+def test_visible_shares(faces, person):
+    for face in faces:
+        for part in plan.PARTS:
+            assert 0 <= face.attributes[f"visible_{part}"] <= 1
+            if not face.attributes["occluded"] and face.attributes["eyeglasses"] is False and part == "mouth":
+                assert face.attributes["visible_mouth"] > 0.5
+    person.glasses = "dark"
+    made = render(person, facs.action())
+    person.glasses = "none"
+    assert made.covered[made.masks["eyes"]].mean() > 0.7
+    assert render(person, facs.action()).covered.max() == 0
+
+
+def test_patterns_are_sound():
+    assert tuple(PATTERNS) == CLASSES
+    for patterns in PATTERNS.values():
+        assert sum(p.share for p in patterns) == pytest.approx(1)
+        assert all(code in facs.INDEX for p in patterns for code in p.units)
+
+
+def test_expressions_vary_in_strength_and_votes_follow():
+    rng = np.random.default_rng(0)
+    smiles = [sample_expression(1, rng) for _ in range(400)]
+    au12 = np.array([e.action[facs.INDEX["AU12"]].mean() for e in smiles])
+    assert au12.min() < 0.6 < 0.95 < au12.max()
+    assert all(e.chances.sum() == pytest.approx(1) and e.chances.argmax() == 1 for e in smiles)
+    votes = np.stack([sample_votes(e.chances, rng) for e in smiles])
+    assert (votes.sum(1) == 10).all()
+    agreed = votes[:, 1] / 10
+    assert np.corrcoef(au12, agreed)[0, 1] > 0.1
+    assert 0.6 < agreed.mean() < 0.98
+
+
+def test_labels_for_keeps_shares_and_counts():
+    labels = plan.labels_for(7560, 1)
+    assert np.bincount(labels, minlength=8) / 7560 == pytest.approx(plan.SHARES, abs=1e-3)
+    assert (np.bincount(plan.labels_for(24, 1, balanced=True)) == 3).all()
+    assert min(plan.SHARES) >= 0.04
+
+
+def test_produce_goes_on_and_does_not_depend_on_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(produce, "SHARD", 1)
+    one = produce.produce(tmp_path / "one", 14, seed=2, workers=1)
+    whole = produce.collect(one)
+    assert len(whole["labels"]) == 14
+    (one / "shard-0001.npz").unlink()
+    before = (one / "shard-0000.npz").stat().st_mtime_ns
+    produce.produce(one, 14, seed=2, workers=1)
+    assert (one / "shard-0000.npz").stat().st_mtime_ns == before
+    again = produce.collect(one)
+    assert all((whole[key] == again[key]).all() for key in whole)
+    with pytest.raises(FerTeachError, match="Give another folder"):
+        produce.produce(one, 15, seed=2, workers=1)
+    with pytest.raises(FerTeachError, match="holds no rendered faces"):
+        produce.collect(tmp_path)
+
+
+def test_two_workers_give_the_same_bytes(tmp_path):
+    count = produce.SHARD * plan.PER_PERSON + 1
+    alone = produce.produce(tmp_path / "alone", count, seed=3, size=16, workers=1)
+    together = produce.produce(tmp_path / "together", count, seed=3, size=16, workers=2)
+    a, b = produce.collect(alone), produce.collect(together)
+    assert all((a[key] == b[key]).all() for key in a)
+
+
+def test_pack_and_unpack(tmp_path, faces):
+    for colour in (False, True):
+        arrays = produce.arrays(faces, colour)
+        packed.pack(arrays, tmp_path / "p.npz")
+        back = packed.unpack(tmp_path / "p.npz")
+        assert set(back) == set(arrays)
+        for key, value in arrays.items():
+            if key == "images":
+                assert np.abs(value.astype(int) - back[key]).mean() < 6
+            elif value.dtype == bool or key in ("labels", "subjects", "votes"):
+                assert (value == back[key]).all(), key
+            else:
+                assert np.abs(value - back[key]).max() < 0.05, key
+    stored = dict(np.load(tmp_path / "p.npz")) | {"version": np.array(99)}
+    np.savez(tmp_path / "old.npz", **stored)
+    with pytest.raises(DataError, match="format 99"):
+        packed.unpack(tmp_path / "old.npz")
+
+
+def test_units_and_classes_of_the_loader_are_the_faces_own():
+    assert rendered.UNITS == facs.CODES
+    assert rendered.CLASSES == CLASSES
+
+
+def test_packed_set():
+    files = [rendered.file_of(split) for split in SPLITS]
+    assert sum(file.stat().st_size for file in files) <= 20 * 2**20
+    rendered._stored.cache_clear()
+    began = time.process_time()
+    splits = {split: data.load("rendered", split=split) for split in SPLITS}
+    assert time.process_time() - began < 4  # under 2 s on a quiet machine
+    people = [set(dataset.subjects.tolist()) for dataset in splits.values()]
+    keys = [set(pixel_keys(splits[split].images)) for split in SPLITS[:3]]
+    for groups in (people, keys):
+        assert len(set.union(*groups)) == sum(map(len, groups))
+    for split, dataset in splits.items():
+        n = len(dataset)
+        assert n == pack.SPLITS[split]["count"]
+        assert dataset.images.shape == ((n, 3, 192, 192) if split == "gallery" else (n, 1, 64, 64))
+        assert (dataset.votes.sum(1) == 10).all()
+        assert (dataset.votes[:, :8].argmax(1) == dataset.labels).float().mean() > 0.9
+        assert set(dataset.masks) == {"face", "eyes", "brows", "mouth"}
+        assert {"yaw", "pitch", "roll", "occluded", "male", "years", "eyeglasses"} <= set(dataset.attributes)
+        assert all(0 <= unit.min() <= unit.max() <= 1 for unit in dataset.action_units.values())
+        assert min(dataset.counts().values()) >= 0.04 * n - 1
+        assert len(dataset.resize(48)) == n
+    assert splits["train"].images.flatten(1).float().std(1).min() > 4
+    smiling = splits["train"].attributes["smiling"]
+    assert (splits["train"].action_units["AU12"][smiling] > 0.4).all()
+
+
+def test_packed_faces_are_what_the_plan_makes():
+    """The first face of each split, rendered again: the picture but for WebP, landmarks and attributes."""
+    for split in ("valid", "gallery"):
+        dataset, asked = data.load("rendered", split=split), pack.SPLITS[split]
+        label = int(plan.labels_for(asked["count"], pack.SEED, asked.get("balanced", False))[0])
+        face = plan.make_face(pack.SEED, asked["first_subject"], 0, label, asked.get("size", 64))
+        assert int(dataset.labels[0]) == label
+        assert np.abs(face.landmarks - dataset.landmarks[0].numpy()).max() < 0.1
+        image = torch.from_numpy(face.image).permute(2, 0, 1).float()
+        if split != "gallery":
+            image = torch.einsum("chw,c->hw", image, torch.tensor([0.299, 0.587, 0.114]))[None]
+        assert (image - dataset.images[0].float()).abs().mean() < 8
+
+
+def test_people_differ():
+    rng = np.random.default_rng(0)
+    crowd = [sample_person(rng) for _ in range(60)]
+    assert len({p.style for p in crowd}) >= 6
+    assert {p.age_group for p in crowd} == {"child", "adult", "old"}
+    assert 0.25 < np.mean([p.male for p in crowd]) < 0.75
+    assert np.std([p.tone for p in crowd]) > 0.15

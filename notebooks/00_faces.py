@@ -124,7 +124,7 @@ figures.gallery([portrait(model, a, 104) for a in shown.values()], list(shown), 
 
 # %%
 def move(**intensities):
-    return to_pil_image(portrait(model, action(**intensities), 144))
+    return to_pil_image(portrait(model, action(**intensities), 128))
 
 chief = ["AU1", "AU2", "AU4", "AU5", "AU6", "AU9", "AU10", "AU12", "AU14", "AU15", "AU20", "AU26"]
 figures.sliders(move, "A rendered face in which one action unit grows", **dict.fromkeys(chief, (0, 1, 0.25, 0)))
@@ -162,18 +162,18 @@ figures.heat(mean[seen].T, CLASSES, [list(rendered.action_units)[u] for u in see
 # %%
 def blend(fear=0.5, strength=1.0):
     mixed = strength * ((1 - fear) * prototype("surprise") + fear * prototype("fear"))
-    return to_pil_image(portrait(model, mixed, 192))
+    return to_pil_image(portrait(model, mixed, 176))
 
-figures.sliders(blend, "A rendered face between surprise and fear", fear=(0, 1, 0.125, 0), strength=(0, 1, 0.25, 1))
+figures.sliders(blend, "A rendered face between surprise and fear", fear=(0, 1, 0.25, 0), strength=(0, 1, 0.25, 1))
 
 # %% [markdown]
 # And how strong must an expression be before you see it? Start at the left and note where you would first name each face.
 
 # %%
-def row(strength=0.1):
+def row(strength=0.2):
     return figures.gallery([portrait(model, strength * prototype(name), 96) for name in CLASSES[1:]], list(CLASSES[1:]), size=1.1)
 
-figures.sliders(row, "Seven expressions of one rendered face", strength=(0.1, 0.9, 0.2, 0.1))
+figures.sliders(row, "Seven expressions of one rendered face", strength=(0.2, 0.8, 0.2, 0.2))
 
 # %% [markdown]
 # ## The data sets
@@ -279,7 +279,7 @@ else:
 
 # %%
 tables.say("paper", "ferplus", """
-People differ more. On the photographs of FERPlus raters agree with $\\kappa$ = {kappa}, and {contested} of the images have no majority; a single rater says what the
+On the photographs of FERPlus the raters were people. They agree with $\\kappa$ = {kappa}, and {contested} of the images have no majority; a single rater says what the
 majority says with a share of {one_rater}.
 """)
 

@@ -170,6 +170,46 @@ def intervals(labels, means, lows, highs, xlabel: str, reference: float | None =
     return _done(figure)
 
 
+def heat(values, rows, columns, label: str):
+    """Values in 0..1 as shades, with a name for each row and column. values: (R, C); label: what a shade means."""
+    import seaborn
+
+    values = np.asarray(values, dtype=float)
+    figure, axis = plt.subplots(figsize=(1.4 + 0.44 * len(columns), 1.1 + 0.34 * len(rows)))
+    seaborn.heatmap(
+        values, cmap="Blues", vmin=0, vmax=1, square=True, linewidths=0.6, linecolor="#fbfaf7", xticklabels=columns,
+        yticklabels=rows, ax=axis, cbar_kws={"label": label, "shrink": 0.8, "pad": 0.02},
+    )  # fmt: skip
+    axis.tick_params(axis="x", rotation=90)
+    axis.tick_params(axis="y", rotation=0)
+    return _done(figure)
+
+
+def ballots(images, votes, names):
+    """Faces, and under each the votes it got: votes (N, V) counts, names: V columns, those without a vote left out."""
+    votes = np.asarray(votes)
+    used = np.flatnonzero(votes.sum(0))[::-1]
+    figure, axes = plt.subplots(2, len(images), figsize=(1.75 * len(images), 1.75 + 0.3 * len(used)), sharey="row")
+    for (top, bottom), image, counts in zip(axes.T, images, votes, strict=True):
+        show(top, image)
+        top.axis("off")
+        colours = [emotion_style(names[column])["color"] for column in used]
+        bottom.barh(range(len(used)), counts[used], color=colours)
+        bottom.set(xlim=(0, votes.sum(1).max()), yticks=range(len(used)), yticklabels=[names[c] for c in used])
+        bottom.xaxis.get_major_locator().set_params(integer=True)
+    return _done(figure)
+
+
+def emotion_lines(x, lines: dict, xlabel: str, ylabel: str):
+    """One line per emotion in its own colour and marker. x: (n,); lines: emotion's name -> (n,)."""
+    figure, axis = plt.subplots(figsize=(7.2, 3.8))
+    for name, y in lines.items():
+        axis.plot(x, y, label=name, **emotion_style(name))
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _done(figure)
+
+
 def thetas(before: dict, after: dict):
     """Theta less the identity per group of images, before and after training: mean and one standard deviation.
 
@@ -190,7 +230,7 @@ def thetas(before: dict, after: dict):
 
 
 def sliders(function, alt: str, /, **ranges):
-    """A slider per keyword of function(**values) -> Figure; ranges: keyword -> (low, high, step, start).
+    """A slider per keyword of function(**values) -> Figure or PIL image; ranges: keyword -> (low, high, step, start).
 
     Under the book's runner these are twins, which work on the page without a kernel, one keyword each, the others
     left at the function's defaults. With a kernel they are live (ipywidgets) and move together. alt: what the pictures
@@ -203,12 +243,17 @@ def sliders(function, alt: str, /, **ranges):
     return _twins(function, alt, ranges) if VARIABLE in os.environ else _live(function, ranges)
 
 
+_GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(min(13rem,100%),1fr));gap:0 1.2rem"
+
+
 def _twins(function, alt: str, ranges: dict):
     from .twin import twin
 
     class Twins(list):
         def _repr_html_(self) -> str:
-            return "".join(made._repr_html_() for made in self)
+            inner = "".join(made._repr_html_() for made in self)
+            small = len(self) > 1 and all(made.width < 240 for made in self)  # such twins stand side by side
+            return f'<div style="{_GRID}">{inner}</div>' if small else inner
 
     made = Twins()
     for name, (low, high, step, start) in ranges.items():

@@ -140,7 +140,8 @@ def say(profile: str, data: str, template: str) -> Prose:
     if recorded is None:
         command = f"fer-teach run {current['chapter']} --profile {profile} --data {data} --root FOLDER"
         return Prose(f"*There is no record of the {profile} profile on {data} yet: `{command}` makes one.*")
-    ids = {claim.id for claim in claims.load(current["chapter"])}
+    printed = current["chapter"] in claims.chapters()  # a chapter without a paper has no claims
+    ids = {claim.id for claim in claims.load(current["chapter"])} if printed else set()
 
     def fill(match) -> str:
         name = match[1]

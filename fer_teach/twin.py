@@ -16,7 +16,7 @@ _STYLE = """
 .ft-twin{margin:1rem 0;max-width:44rem}
 .ft-twin img{display:block;max-width:100%;height:auto;margin:0;background:#fff;border-radius:.35rem}
 .ft-twin img[hidden],.ft-twin-bar[hidden]{display:none!important}
-.ft-twin-bar{display:grid;grid-template-columns:auto minmax(6rem,1fr) minmax(4.5em,auto);gap:.25rem .9rem;
+.ft-twin-bar{display:grid;grid-template-columns:auto minmax(4rem,1fr) minmax(3em,auto);gap:.25rem .9rem;
 align-items:center;margin-top:.6rem;font-size:.95rem}
 .ft-twin-bar label{display:contents}
 .ft-twin-bar input{width:100%;height:1.75rem;margin:0;cursor:pointer;accent-color:var(--pst-color-primary,#0b6e6e)}
@@ -53,6 +53,11 @@ class Twin:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def width(self) -> int:
+        """Of the widest picture, in pixels."""
+        return max(width for _, width, _ in self._pictures)
 
     def __repr__(self) -> str:
         return f"{self.name}: {len(self)} pictures, from {self.labels[0]} to {self.labels[-1]}"

@@ -15,6 +15,7 @@ from fer_slim import slim
 _VENDORED = Path(__file__).resolve().parent.parent / "_vendor"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _CLAIMS = "<!-- claims -->"
+_COMPOSITION = "<!-- composition -->"
 _PROMPTS = {
     "exercise": ("Show one solution", "Hide the solution"),
     "injected-parameters": ("Show the parameters of this run", "Hide the parameters"),
@@ -23,7 +24,7 @@ _PROMPTS = {
 
 
 def fill_in(app, docname: str, source: list[str]) -> None:
-    """Put the repository's address and the claims into a page's source, and make an executed chapter fit for a page."""
+    """Put address, claims and the datasheet's counts into a page's source; make an executed chapter fit for a page."""
     theme = app.config.html_theme_options
     if app.env.doc2path(docname).endswith(".ipynb"):
         source[0] = for_the_page(source[0])
@@ -32,6 +33,10 @@ def fill_in(app, docname: str, source: list[str]) -> None:
         from fer_teach import claims
 
         source[0] = claims.page()
+    if _COMPOSITION in source[0]:
+        from fer_teach import datasheet
+
+        source[0] = source[0].replace(_COMPOSITION, datasheet.html())
     source[0] = source[0].replace("@repository@", theme["repository_url"])
     source[0] = source[0].replace("@folder@", theme["repository_url"].rstrip("/").rsplit("/", 1)[-1])
     source[0] = source[0].replace("@branch@", theme["repository_branch"])

@@ -1,0 +1,167 @@
+"""Proofs of chapter 00, on the chapter's own method cells, and of its exercises' checks and the datasheet's counts."""
+
+import numpy as np
+import pytest
+import torch
+
+from fer_teach import chapters, checks, data, datasheet, evaluation
+from fer_teach.data import ferplus
+from fer_teach.faces.expressions import CLASSES, PATTERNS
+from fer_teach.faces.facs import CODES, action
+
+
+@pytest.fixture(scope="module")
+def m():
+    return chapters.load("00_faces")
+
+
+@pytest.fixture(scope="module")
+def votes():
+    """Votes of ten raters each, of every shape from one mind to chaos."""
+    rng = np.random.default_rng(3)
+    shares = rng.dirichlet(np.full(10, 0.3), 500)
+    return torch.from_numpy(np.stack([rng.multinomial(10, share) for share in shares]))
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return data.load("rendered", split="valid")[:40]
+
+
+# Votes
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_the_majority_is_the_loader_s(m, votes, drop):
+    expected = ferplus.decide(votes.numpy(), "majority", drop_single_votes=drop)
+    assert m.majority(votes, drop_single=drop).tolist() == expected.tolist()
+    assert (expected < 0).any()
+
+
+def test_agreement_counts_pairs(m, votes):
+    for row, shown in zip(votes[:20], m.agreement(votes[:20]).tolist(), strict=True):
+        words = np.repeat(np.arange(10), row.numpy())
+        pairs = [words[i] == words[j] for i in range(10) for j in range(10) if i != j]
+        assert shown == pytest.approx(np.mean(pairs))
+
+
+def test_kappa_is_one_for_perfect_zero_for_chance_and_the_library_s(m, votes):
+    from statsmodels.stats.inter_rater import fleiss_kappa
+
+    assert m.fleiss_kappa(torch.tensor([[10, 0], [0, 10]])) == pytest.approx(1)
+    many = torch.from_numpy(np.random.default_rng(0).multinomial(10, [0.5, 0.3, 0.2], 20_000))
+    assert m.fleiss_kappa(many) == pytest.approx(0, abs=0.01)
+    assert m.fleiss_kappa(votes) == pytest.approx(fleiss_kappa(votes.numpy()))
+
+
+def test_entropy_is_scipy_s_and_the_floor_of_soft_labels(m, votes):
+    from scipy.stats import entropy
+
+    np.testing.assert_allclose(m.entropy(votes), entropy(votes.numpy(), base=2, axis=1))
+    known = votes[votes[:, 8:].sum(1) == 0]
+    q = m.soft_labels(known).double()
+    torch.testing.assert_close(q.sum(1), torch.ones_like(q[:, 0]))
+    torch.testing.assert_close(-torch.xlogy(q, q).sum(1) / np.log(2), m.entropy(known), atol=1e-6, rtol=0)
+    assert m.soft_labels(torch.tensor([[0] * 8 + [6, 4]])).sum() == 0
+
+
+# Intervals
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 7), (7, 7), (1, 36), (450, 1000)])
+def test_wilson_is_the_package_s(m, k, n):
+    np.testing.assert_allclose(m.wilson(k, n), evaluation.wilson(k, n), atol=1e-6)
+
+
+def test_wilson_covers_the_truth(m):
+    hits = np.random.default_rng(1).binomial(50, 0.9, 4000)
+    covered = [low <= 0.9 <= high for low, high in (m.wilson(k, 50) for k in hits)]
+    assert 0.93 < np.mean(covered) < 0.98
+
+
+# Faces
+
+
+def test_a_prototype_lies_within_its_pattern(m):
+    for name in CLASSES:
+        pattern = max(PATTERNS[name], key=lambda pattern: pattern.share)
+        shown = dict(zip(CODES, m.prototype(name), strict=True))
+        for code, (low, high) in pattern.units.items():
+            assert low <= shown[code][0] <= high
+            assert shown[code][1] == (0 if code in pattern.one_sided else shown[code][0])
+        assert all(not shown[code].any() for code in set(CODES) - set(pattern.units))
+
+
+def test_a_portrait_moves_where_the_unit_is(m):
+    sitter = m.sitter(8)
+    rest, smile = (m.portrait(sitter, action(AU12=a), 64).int() for a in (0, 1))
+    assert rest.shape == (3, 64, 64)
+    assert torch.equal(rest, m.portrait(sitter, action(), 64).int())
+    change = (smile - rest).abs().sum((0, 2))  # by row
+    assert change[32:].sum() > 4 * change[:24].sum()
+    assert sitter[0].glasses == "none"
+
+
+def test_aligned_landmarks_forget_shift_turn_and_size(m, faces):
+    points = faces.landmarks.double()
+    turn = torch.tensor([[0.8, -0.6], [0.6, 0.8]], dtype=torch.double)
+    np.testing.assert_allclose(m.align(3 * points @ turn.T + 7), m.align(points), atol=1e-9)
+    x = m.align(points).reshape(-1, 68, 2)
+    np.testing.assert_allclose(x[:, 42:48].mean(1) - x[:, 36:42].mean(1), [[1, 0]] * len(faces), atol=1e-9)
+
+
+def test_gradients_forget_brightness_and_contrast_but_not_the_mirror(m, faces):
+    from dataclasses import replace
+
+    def read(images):
+        return m.gradients(replace(faces, images=images))
+
+    shown = read(faces.images)
+    assert shown.shape == (40, 324)
+    dim = read((faces.images // 2 + 20).byte())
+    assert np.corrcoef(shown.ravel(), dim.ravel())[0, 1] > 0.97
+    assert not np.allclose(shown, read(faces.images.flip(3)), atol=0.05)
+
+
+def test_frames_are_near_and_belong_to_their_face(m, faces):
+    filmed = m.frames(faces, 3, 0)
+    assert filmed.subjects.tolist() == faces.subjects.repeat_interleave(3).tolist()
+    near = (filmed.images[::3].float() - faces.images.float()).abs().mean()
+    assert 1 < near < (faces.images[1:].float() - faces.images[:-1].float()).abs().mean()
+    assert not torch.equal(filmed.images[0], filmed.images[1])
+
+
+def test_groups_of_one_kind_part_everybody(m, faces):
+    who = list(m.groups(faces).values())
+    for kind in (who[:2], who[2:5], who[5:8], who[8:10], who[10:12]):
+        assert torch.stack(kind).sum(0).tolist() == [1] * len(faces)
+
+
+# Exercises and datasheet
+
+
+def test_wrong_answers_are_told_in_words(m):
+    with pytest.raises(checks.Wrong, match="Two words share the lead"):
+        checks.plurality(lambda votes, least=1: torch.where(votes.argmax(1) < 8, votes.argmax(1), -1))
+    with pytest.raises(checks.Wrong, match="half of the votes is not asked"):
+        checks.plurality(lambda votes, least=1: m.majority(votes, drop_single=False))
+    with pytest.raises(checks.Wrong, match="more than needed"):
+        checks.faces_needed(lambda p, width: 100_000)
+    with pytest.raises(checks.Wrong, match="over 0.2"):
+        checks.faces_needed(lambda p, width: 10)
+    with pytest.raises(checks.Wrong, match="both sides"):
+        checks.held_out(lambda subjects, share, seed: torch.rand(len(subjects)) < share)
+    for check in (checks.plurality, checks.faces_needed, checks.held_out):
+        with pytest.raises(checks.Wrong, match="nothing yet"):
+            check(lambda *arguments: None)
+
+
+def test_the_datasheet_counts_what_is_packed():
+    images, shares = datasheet.composition()
+    test = data.load("rendered", split="test")
+    (row,) = [row for row in images.rows if row["Split"] == "test"]
+    assert row["Images"] == f"{len(test):,}"
+    assert row["fear"] == f"{test.counts()['fear']:,}"
+    told = {row["Property"]: float(row["test"]) for row in shares.rows}
+    assert told["women"] + told["men"] == pytest.approx(100, abs=0.11)
+    assert "<table" in datasheet.html()

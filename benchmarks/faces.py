@@ -1,6 +1,6 @@
 """Faces a second that `fer_teach.faces` renders on one core, people and labels included, and the memory it takes.
 
-    python benchmarks/faces.py [--size 64] [--count 240]
+python benchmarks/faces.py [--size 64] [--count 240]
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python benchmarks/transfer.py --root DIR [--keep DIR] [--out FILE] [--seed N] [--rows NAME ...]
 
-DIR holds FERPlus. Rows: real (trained on FERPlus), rendered, mixed (both), real5 (5 % of the real labels), mixed5 (these and
-the rendered faces). Real faces are measured on FERPlus's valid split; its test split is never read. Rendered faces are measured on the packed
-test split, every class equally often. "corrected" divides the network's probabilities by the class shares it was
-trained on and multiplies by those of the test faces. Trainings are kept under --keep and go on after a stop.
+DIR holds FERPlus. Rows: real (trained on FERPlus), rendered, mixed (both), real5 (5 % of the real labels), mixed5
+(these and the rendered faces). Real faces are measured on FERPlus's valid split; its test split is never read.
+Rendered faces are measured on the packed test split, every class equally often. "corrected" divides the network's
+probabilities by the class shares it was trained on and multiplies by those of the test faces. Trainings are kept under
+--keep and go on after a stop.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fer_teach import chapters, data, evaluation, training
 from fer_teach.record import device
 
 AUGMENT = training.Augment(flip=0.5, shift=0.06, rotate=8, scale=0.08, brightness=0.1, contrast=0.25, erase=0.2)
+SHOWN = ("accuracy", "balanced_accuracy")
 STEPS = 2400  # of 128 images, for every row, so that no row trains longer than another
 
 
@@ -39,7 +41,7 @@ def balanced(split, seed):
 def joined(*splits):
     """Several sets of the same classes and size as one; only images and labels are kept."""
     images, labels = (torch.cat([getattr(s, name) for s in splits]) for name in ("images", "labels"))
-    bare = {name: None for name in ("subjects", "votes", "landmarks", "masks", "action_units", "attributes")}
+    bare = dict.fromkeys(("subjects", "votes", "landmarks", "masks", "action_units", "attributes"))
     return replace(splits[0], images=images, labels=labels, **bare)
 
 
@@ -74,7 +76,9 @@ def main():
     options = parser.parse_args()
     real = {s: data.load("ferplus", options.root, s).grey().resize(48) for s in ("train", "valid")}
     drawn = {s: data.load("rendered", split=s).grey().resize(48) for s in ("train", "valid", "test")}
-    few = real["train"][torch.randperm(len(real["train"]), generator=torch.Generator().manual_seed(7))[: len(real["train"]) // 20]]
+    few = real["train"][
+        torch.randperm(len(real["train"]), generator=torch.Generator().manual_seed(7))[: len(real["train"]) // 20]
+    ]
     sets = {
         "real": real["train"],
         "rendered": drawn["train"],
@@ -86,14 +90,24 @@ def main():
     chapter = chapters.load("01_deep_emotion")
     majority = {name: float(shares(test.labels).max()) for name, test in tests.items()}
     done = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
-    done |= {"majority": majority, "chance": 1 / 8, "device": device(), "data": {k: v.fingerprint for k, v in drawn.items()}}
+    done |= {
+        "majority": majority,
+        "chance": 1 / 8,
+        "device": device(),
+        "data": {k: v.fingerprint for k, v in drawn.items()},
+    }
     for row in options.rows:
         train = sets[row]
         torch.manual_seed(options.seed)
         recipe = training.Recipe(
-            epochs=max(1, round(STEPS * 128 / len(train))), batch=128, lr=3e-3, weight_decay=0.03, warmup=0.2, clip=1.0, ema=0.995,
+            epochs=max(1, round(STEPS * 128 / len(train))),
+            lr=3e-3,
+            weight_decay=0.03,
+            warmup=0.2,
+            clip=1.0,
+            ema=0.995,
             augment=AUGMENT,
-        )  # fmt: skip
+        )
         fit = training.fit(
             chapter.ResidualEmotion(8), train, real["valid"] if row != "rendered" else drawn["valid"],
             loss=lambda logits, target, model: F.cross_entropy(logits, target), recipe=recipe, seed=options.seed,
@@ -105,9 +119,8 @@ def main():
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(done, indent=1))
         for name in tests:
-            got = result[name]
-            print(f"{row:9} -> {name:13} accuracy {got['raw']['accuracy']:.3f} balanced {got['raw']['balanced_accuracy']:.3f}"
-                  f"  corrected {got['corrected']['accuracy']:.3f} balanced {got['corrected']['balanced_accuracy']:.3f}", flush=True)
+            values = (f"{kind} {key} {result[name][kind][key]:.3f}" for kind in ("raw", "corrected") for key in SHOWN)
+            print(f"{row:9} -> {name:13}", *values, flush=True)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,9 @@ def shape_targets(root, count, use):
                     found[f"{folder}/{name.removeprefix('l-')}{sign}"] = moved
     for path in sorted((root / "asym").glob("*.target.gz")):
         if not any(word in path.name for word in LEAVE_OUT):
-            found[f"asym/{path.name.removesuffix('.target.gz')}+"] = read(f"asym/{path.name.removesuffix('.target.gz')}")
+            found[f"asym/{path.name.removesuffix('.target.gz')}+"] = read(
+                f"asym/{path.name.removesuffix('.target.gz')}"
+            )
     return {name: moved for name, moved in found.items() if abs(moved).max() > 1e-4}
 
 

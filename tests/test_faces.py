@@ -55,7 +55,9 @@ def test_every_action_unit_moves_the_face_and_its_sides_mirror_each_other():
         )
         assert np.abs(left).max() > 0.01, code
         if any(name.endswith("*") for name in facs.UNITS[facs.INDEX[code]].weights):
-            assert (left[:, 0] * 0 + np.abs(left).sum(1) * model.vertices[:, 0]).sum() > 0, code  # the subject's left is +x
+            assert (left[:, 0] * 0 + np.abs(left).sum(1) * model.vertices[:, 0]).sum() > 0, (
+                code
+            )  # the subject's left is +x
             assert np.abs(left).max() == pytest.approx(np.abs(right).max(), rel=0.05), code
 
 

@@ -1,7 +1,8 @@
 """The file format of the faces that the package carries: small on disk, quick to read.
 
-An .npz file. Images lie in mosaics of 8 by 8 faces, each a WebP picture; masks in mosaics of bit flags, lossless WebP; landmarks as
-16-bit steps of 1/32 pixel from their mean; action units as 8-bit steps of 1/200; everything else as it is.
+An .npz file. Images lie in mosaics of 8 by 8 faces, each a WebP picture; masks in mosaics of bit flags, lossless WebP;
+landmarks as 16-bit steps of 1/32 pixel from their mean; action units as 8-bit steps of 1/200; everything else as it
+is.
 """
 
 from __future__ import annotations
@@ -45,11 +46,14 @@ def pack(arrays: dict[str, np.ndarray], file: str | os.PathLike, quality: int = 
 
 
 def unpack(file: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read what `pack` wrote: the same arrays, images with the losses of WebP. Errors: DataError for another version."""
+    """Read what `pack` wrote: the same arrays, images with the losses of WebP. Errors: DataError for another
+    version."""
     with np.load(file) as stored:
         packed = dict(stored)
     if int(packed["version"]) != VERSION:
-        raise DataError(f"{file} has format {packed['version']}, this fer_teach reads {VERSION}. Install one that fits.")
+        raise DataError(
+            f"{file} has format {packed['version']}, this fer_teach reads {VERSION}. Install one that fits."
+        )
     shape = tuple(packed["shape"])
     images = _faces("images", packed, shape[0], shape[1])
     flags = _faces("flags", packed, shape[0], 1)[:, 0]

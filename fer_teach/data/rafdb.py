@@ -37,7 +37,8 @@ def load(
     """One split, or "all", as RGB images; the seven classes in RAF-DB's own order.
 
     RAF-DB is published as 12,271 training and 3,068 test images, without a validation split.
-    official   False (as `data.splits` asks): a share `valid` of every class of the training images, drawn from `seed`, is
+    official   False (as `data.splits` asks): a share `valid` of every class of the training images, drawn from `seed`,
+    is
                split "valid" and the rest "train", 1,225 and 11,046 images
     size       height and width, or one number
     fit        "crop", "pad" or "stretch", for images of another shape

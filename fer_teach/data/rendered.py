@@ -12,8 +12,8 @@ from fer_teach.data.packed import unpack
 
 CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 UNITS = (  # as fer_teach.faces.facs.CODES; a test keeps them equal
-    "AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10", "AU12", "AU14", "AU15", "AU16", "AU17", "AU18", "AU20", "AU22",
-    "AU23", "AU24", "AU25", "AU26", "AU27", "AU28", "AU34", "AU19", "AU30", "AU43",
+    "AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10", "AU12", "AU14", "AU15", "AU16", "AU17", "AU18", "AU20",
+    "AU22", "AU23", "AU24", "AU25", "AU26", "AU27", "AU28", "AU34", "AU19", "AU30", "AU43",
 )  # fmt: skip
 SPLITS = ("train", "valid", "test", "gallery")
 
@@ -27,11 +27,11 @@ def load(places: list[Path] | None, split: str) -> FaceDataset:
     """Faces of 64 px, grey, in FERPlus's eight classes, about 10,000 in train, valid and test; no person stands in two
     splits. `gallery`: 240 faces of 192 px in colour, every class equally often. `places` is not used.
 
-    votes: ten simulated raters. landmarks: 68, exact, also where hidden. masks: "face", "eyes" (with lids), "brows", "mouth",
-    as far as the face itself does not hide them. action_units: AU1 ... in 0..1. attributes, bool: eyes_closed,
-    narrow_eyes, wide_eyes, mouth_open, smiling, eyeglasses, sunglasses, lipstick, beard, hat, male, occluded; float32:
-    yaw, pitch, roll (degrees), years, tone (0 light to 1 dark skin), eye_opening and mouth_opening (gap over width),
-    visible_face, visible_eyes, visible_brows, visible_mouth (share that nothing covers).
+    votes: ten simulated raters. landmarks: 68, exact, also where hidden. masks: "face", "eyes" (with lids), "brows",
+    "mouth", as far as the face itself does not hide them. action_units: AU1 ... in 0..1. attributes, bool:
+    eyes_closed, narrow_eyes, wide_eyes, mouth_open, smiling, eyeglasses, sunglasses, lipstick, beard, hat, male,
+    occluded; float32: yaw, pitch, roll (degrees), years, tone (0 light to 1 dark skin), eye_opening and mouth_opening
+    (gap over width), visible_face, visible_eyes, visible_brows, visible_mouth (share that nothing covers).
     """
     return _load(split)
 

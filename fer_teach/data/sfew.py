@@ -38,7 +38,8 @@ def load(
     """One split, or "all" (train and val), as RGB images; classes in FERPlus's order without contempt.
 
     "train" is Train, "valid" is Val; "test" needs a Test with class folders: its labels are not public.
-    official   False (as `data.splits` asks): Val is "test", since papers report on it, and about a share `valid` of Train is
+    official   False (as `data.splits` asks): Val is "test", since papers report on it, and about a share `valid` of
+    Train is
                "valid": whole films, drawn from `seed`, so that no film stands in both; the rest of Train is "train"
     aligned    True: the faces in the Aligned_Faces folders (143 x 181, fewer images); False: the frames. Default: the
                aligned ones where they are there

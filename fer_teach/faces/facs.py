@@ -42,9 +42,16 @@ UNITS = (
     Unit("AU18", "lip pucker", "incisivii labii", {"mouthPucker": 1.0}),
     Unit("AU20", "lip stretcher", "risorius", {"mouthStretch*": 1.9}),
     Unit("AU22", "lip funneler", "orbicularis oris", {"mouthFunnel": 1.0}),
-    Unit("AU23", "lip tightener", "orbicularis oris", {"mouthRollLower": 0.5, "mouthRollUpper": 0.4, "mouthPress*": 0.5}),
+    Unit(
+        "AU23", "lip tightener", "orbicularis oris", {"mouthRollLower": 0.5, "mouthRollUpper": 0.4, "mouthPress*": 0.5}
+    ),
     Unit("AU24", "lip pressor", "orbicularis oris", {"mouthPress*": 1.2, "mouthRollLower": 0.3}),
-    Unit("AU25", "lips part", "relaxed mentalis, orbicularis oris", {"mouthLowerDown*": 0.35, "mouthUpperUp*": 0.3, "jawOpen": 0.08}),
+    Unit(
+        "AU25",
+        "lips part",
+        "relaxed mentalis, orbicularis oris",
+        {"mouthLowerDown*": 0.35, "mouthUpperUp*": 0.3, "jawOpen": 0.08},
+    ),
     Unit("AU26", "jaw drop", "relaxed masseter and temporalis", {"jawOpen": 0.55}),
     Unit("AU27", "mouth stretch", "pterygoids, digastric", {"jawOpen": 1.1}),
     Unit("AU28", "lip suck", "orbicularis oris", {"mouthRollLower": 1.0, "mouthRollUpper": 1.0}),
@@ -52,7 +59,7 @@ UNITS = (
     Unit("AU19", "tongue show", "genioglossus", {"tongueOut": 1.0}),
     Unit("AU30", "jaw sideways", "pterygoids, one side", {"jaw*": 0.8}),
     Unit("AU43", "eyes closed", "relaxed levator palpebrae", {"eyeBlink*": 0.85}),
-)  # fmt: skip
+)
 CODES = tuple(unit.code for unit in UNITS)
 INDEX = {code: i for i, code in enumerate(CODES)}
 

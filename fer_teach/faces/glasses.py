@@ -68,7 +68,11 @@ def glasses(eyes: np.ndarray, bridge: float, rng: np.random.Generator) -> Glasse
         ]
         frame.append(_tube(temple, radius, False))
     inner = centre - width
-    bow = [[-inner, level + 0.3 * height, front], [0, level + 0.45 * height, front + 0.02], [inner, level + 0.3 * height, front]]
+    bow = [
+        [-inner, level + 0.3 * height, front],
+        [0, level + 0.45 * height, front + 0.02],
+        [inner, level + 0.3 * height, front],
+    ]
     frame.append(_tube(bow, radius, False))
     colours = np.array([[0.01, 0.01, 0.01], [0.05, 0.03, 0.02], [0.3, 0.3, 0.32]])
     return Glasses(*_join(frame), *_join(lens), colours[rng.integers(3)])

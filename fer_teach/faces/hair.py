@@ -62,7 +62,9 @@ def cap(person: Person, vertices: np.ndarray, normals: np.ndarray, strand: Stran
     lumps = 1 + 0.2 * np.sin(base[:, 0] * 9 + person.seed % 7) * np.cos(base[:, 2] * 7 + person.seed % 5)
     if person.style == "curly":
         lumps = lumps + 0.25 * np.sin(base[:, 0] * 31 + person.seed % 11) * np.cos(base[:, 1] * 29 + base[:, 2] * 23)
-    lift = (person.thickness * np.clip(2 * cover - 0.9, 0, 1) ** 0.8 * lumps + 0.012)[:, None] * normals  # 0 at the edge
+    lift = (person.thickness * np.clip(2 * cover - 0.9, 0, 1) ** 0.8 * lumps + 0.012)[
+        :, None
+    ] * normals  # 0 at the edge
     if person.style in ("short", "swept", "curly"):
         lift[:, 1] += 0.6 * person.thickness * cover * np.clip((base[:, 1] - 7.9) / 0.4, 0, 1)
     return (vertices + lift).astype(np.float32), triangles, cover.astype(np.float32)

@@ -174,7 +174,8 @@ def unit(vector):
 
 @compiled
 def regions(ids, weights, triangles, part, base, masks):
-    """What each pixel shows, as flags uint8 (S, S): 1 face, 2 eyes, 4 brows, 8 mouth. Found by place on the base head."""
+    """What each pixel shows, as flags uint8 (S, S): 1 face, 2 eyes, 4 brows, 8 mouth. Found by place on the base
+    head."""
     size = ids.shape[0]
     out = np.zeros((size, size), np.uint8)
     place, mask = np.zeros(3, np.float32), np.zeros(4, np.float32)

@@ -11,7 +11,8 @@ import numpy as np
 
 
 def pick_landmarks(vertices, triangles, part, masks, units):
-    """Vertex ids (68,). vertices (N, 3); triangles (T, 3); part (T,); masks (N, 4) lips first; units: name -> (N, 3)."""
+    """Vertex ids (68,). vertices (N, 3); triangles (T, 3); part (T,); masks (N, 4) lips first; units: name -> (N,
+    3)."""
     skin = np.unique(triangles[part == 0])
     front = skin[vertices[skin, 2] > 0.35]
     lips = skin[masks[skin, 0] > 150]
@@ -52,7 +53,9 @@ def _brows(vertices, front):
     for side in (-1, 1):
         for x in np.linspace(0.58, 0.125, 5)[::-side]:
             along = (x - 0.125) / 0.455
-            yield _near(vertices, front, side * x, 7.465 + 0.05 * np.sin(along * np.pi * 0.95) - 0.06 * max(0, along - 0.55))
+            yield _near(
+                vertices, front, side * x, 7.465 + 0.05 * np.sin(along * np.pi * 0.95) - 0.06 * max(0, along - 0.55)
+            )
 
 
 def _nose(vertices, front):
@@ -95,7 +98,9 @@ def _lips(vertices, lips, jaw_open):
     def seam(x, top):
         half = lips[sinks < 0.05] if top else lips[sinks > 0.12]
         half = half[abs(vertices[half, 0] - x) < 0.04]
-        return int(half[vertices[half, 1].argmin() if top else vertices[half, 1].argmax()]) if len(half) else rim(x, top)
+        return (
+            int(half[vertices[half, 1].argmin() if top else vertices[half, 1].argmax()]) if len(half) else rim(x, top)
+        )
 
     def corner(side):
         """Where the lips part, a little inside their corner."""

@@ -12,7 +12,8 @@ FINE = 4  # drawn this much larger, then averaged
 
 
 def occlude(image: np.ndarray, landmarks: np.ndarray, kind: str, rng: np.random.Generator):
-    """Put a thing in front. image: sRGB float (S, S, 3); landmarks (68, 2). Returns the picture and its cover (S, S)."""
+    """Put a thing in front. image: sRGB float (S, S, 3); landmarks (68, 2). Returns the picture and its cover (S,
+    S)."""
     size = image.shape[0]
     points = (landmarks + 0.5) * FINE
     alpha, colour = {"hand": _hand, "mask": _mask, "scarf": _scarf, "object": _object}[kind](size * FINE, points, rng)

@@ -11,10 +11,10 @@ from fer_teach.faces.produce import collect, produce
 
 SEED = 2026
 SPLITS = {  # faces, first person; the gaps keep people apart
-    "train": dict(count=7560, first_subject=0),
-    "valid": dict(count=1020, first_subject=10_000),
-    "test": dict(count=1440, first_subject=20_000),
-    "gallery": dict(count=240, first_subject=30_000, size=192, colour=True, balanced=True),
+    "train": {"count": 7560, "first_subject": 0},
+    "valid": {"count": 1020, "first_subject": 10_000},
+    "test": {"count": 1440, "first_subject": 20_000},
+    "gallery": {"count": 240, "first_subject": 30_000, "size": 192, "colour": True, "balanced": True},
 }
 
 

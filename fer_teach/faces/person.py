@@ -44,8 +44,8 @@ class Person:
 
     vertices float32 (N, 3): the resting face. male: bool. years: age. mixture (3,): shares of RACES. tone: 0 light to
     1 dark; skin, hair, iris, lip: colours. brow: the band's parameters. beard: 0 none to 1 thick, of style
-    `beard_style`. style: of the hair, one of STYLES. hairline: height above forehead, temple and side. fringe: how far it
-    falls. glasses: "none", "clear" or "dark". seed: for what is painted.
+    `beard_style`. style: of the hair, one of STYLES. hairline: height above forehead, temple and side. fringe: how far
+    it falls. glasses: "none", "clear" or "dark". seed: for what is painted.
     """
 
     vertices: np.ndarray
@@ -139,7 +139,13 @@ def sample_person(rng: np.random.Generator) -> Person:
     if male and years > 17:
         person.beard = float(rng.choice([0, rng.uniform(0.1, 0.4), rng.uniform(0.5, 1)], p=[0.5, 0.3, 0.2]))
     person.eye_shadow = bool(person.lipstick and rng.random() < 0.6)
-    spans = {"short": (0.02, 0.08), "swept": (0.06, 0.2), "curly": (0.12, 0.42), "mid": (0.08, 0.2), "long": (0.07, 0.18)}
+    spans = {
+        "short": (0.02, 0.08),
+        "swept": (0.06, 0.2),
+        "curly": (0.12, 0.42),
+        "mid": (0.08, 0.2),
+        "long": (0.07, 0.18),
+    }
     person.thickness = float(rng.uniform(*spans.get(person.style, (0.03, 0.08))))
     if male and years > 35:  # hair recedes
         back = rng.beta(1.2, 3) * (0.1 + 0.5 * person.old)
@@ -149,7 +155,9 @@ def sample_person(rng: np.random.Generator) -> Person:
 
 
 def _hair_colour(mixture, years, rng):
-    few = rng.choice(6, p=[0.3, 0.25, 0.2, 0.13, 0.08, 0.04]) if mixture[0] > 0.5 else rng.choice(3, p=[0.55, 0.3, 0.15])
+    few = (
+        rng.choice(6, p=[0.3, 0.25, 0.2, 0.13, 0.08, 0.04]) if mixture[0] > 0.5 else rng.choice(3, p=[0.55, 0.3, 0.15])
+    )
     grey = np.clip((years - 40) / 30, 0, 1) * rng.random()
     return HAIR_COLOURS[few] * (1 - grey) + GREY_HAIR * grey
 
@@ -218,5 +226,3 @@ def _common_size(v):
     middle, base = v[eyes].mean(0), model.vertices[eyes].mean(0)
     scale = np.clip((base[1] - model.vertices[chin, 1]) / (middle[1] - v[chin, 1]), 0.6, 1.8)
     return ((v - middle) * scale + base).astype(np.float32)
-
-

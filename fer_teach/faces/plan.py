@@ -97,9 +97,7 @@ def make_face(
     view = sample_view(expression, rng)
     exposure = float(np.exp(rng.normal(-0.05, 0.22)) * (1 + 0.35 * person.tone))
     light, background = scene.sample_light(rng), scene.sample_background(2 * size, rng)
-    made = render(
-        person, expression.action, view, light, background, size, texture=texture, exposure=exposure
-    )
+    made = render(person, expression.action, view, light, background, size, texture=texture, exposure=exposure)
     image, covered = made.image, made.covered
     occluded = rng.random() < 0.09
     if occluded:
@@ -164,5 +162,3 @@ def make_faces(seed: int, subjects, labels, size: int = 64):
             if at * PER_PERSON + take < len(labels):
                 label = int(labels[at * PER_PERSON + take])
                 yield make_face(seed, subject, take, label, size, person, texture)
-
-

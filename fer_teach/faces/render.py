@@ -22,9 +22,10 @@ DENSITY = 96  # of the skin's texture, pixels a decimetre
 class View:
     """Where the head and the camera are.
 
-    yaw, pitch, roll: degrees; yaw above 0 turns the face to the picture's right, pitch above 0 lifts the chin, roll above 0 tips the
-    head to the picture's left. gaze (2,): degrees right and up, against the head. distance: of the camera, decimetres. shift (2,): of the
-    face in the picture, as a share of its width, right and down. zoom: above 1 the face is smaller.
+    yaw, pitch, roll: degrees; yaw above 0 turns the face to the picture's right, pitch above 0 lifts the chin, roll
+    above 0 tips the head to the picture's left. gaze (2,): degrees right and up, against the head. distance: of the
+    camera, decimetres. shift (2,): of the face in the picture, as a share of its width, right and down. zoom: above 1
+    the face is smaller.
     """
 
     yaw: float = 0.0

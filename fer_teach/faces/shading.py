@@ -41,8 +41,9 @@ class Shadows(NamedTuple):
 class Look(NamedTuple):
     """Colours and textures of a person's skin, eyes and mouth.
 
-    colour (H, W, 3) and relief (H, W, 3) are textures, `density` pixels a decimetre from (left, top); up and right: camera-space
-    directions of the base face's axes; eyes (2, 3) centres, gaze (3,), eye_radius and iris_radius in decimetres.
+    colour (H, W, 3) and relief (H, W, 3) are textures, `density` pixels a decimetre from (left, top); up and right:
+    camera-space directions of the base face's axes; eyes (2, 3) centres, gaze (3,), eye_radius and iris_radius in
+    decimetres.
     """
 
     colour: np.ndarray
@@ -66,9 +67,9 @@ class Look(NamedTuple):
 
 
 class Strands(NamedTuple):
-    """Hair or cloth. colour (3,); knots, heights: the hairline's height at angles (degrees) around the head; fringe: fall of
-    the hair over the forehead, parting -1..1 to which side; tips: unevenness of the edge; edge: softness; frizz: 0 straight
-    to 1 curly; cloth: 1 for cloth; seed."""
+    """Hair or cloth. colour (3,); knots, heights: the hairline's height at angles (degrees) around the head; fringe:
+    fall of the hair over the forehead, parting -1..1 to which side; tips: unevenness of the edge; edge: softness;
+    frizz: 0 straight to 1 curly; cloth: 1 for cloth; seed."""
 
     colour: np.ndarray
     knots: np.ndarray
@@ -210,7 +211,8 @@ def _hairline(place, strands):
 
 @compiled
 def shade_hair(ids, weights, triangles, base, cap, positions, normals, open_sky, strands, light, shadows):
-    """Linear RGB and opacity, float32 (S, S, 4), of hair or cloth. cap: triangles before this number lie on the scalp."""
+    """Linear RGB and opacity, float32 (S, S, 4), of hair or cloth. cap: triangles before this number lie on the
+    scalp."""
     size = ids.shape[0]
     out = np.zeros((size, size, 4), np.float32)
     albedo, colour, normal, position, place = np.zeros((5, 3), np.float32)

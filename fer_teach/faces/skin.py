@@ -102,8 +102,10 @@ def _cover(colour, alpha, paint_colour):
 
 def _ruddy(p):
     """Cheeks, tip of the nose, chin."""
-    return 0.8 * _bump(p.side - 0.42, p.y - 6.93, 0.17, 0.16) + 0.7 * _bump(p.x, p.y - 6.98, 0.12, 0.1) + 0.3 * _bump(
-        p.x, p.y - 6.3, 0.2, 0.1
+    return (
+        0.8 * _bump(p.side - 0.42, p.y - 6.93, 0.17, 0.16)
+        + 0.7 * _bump(p.x, p.y - 6.98, 0.12, 0.1)
+        + 0.3 * _bump(p.x, p.y - 6.3, 0.2, 0.1)
     )
 
 

@@ -1,7 +1,7 @@
 """Folds of the skin that come with action units, and with age.
 
-A fold is a crease along a curve on the base face: a narrow valley with raised flanks. Its depth follows the action units
-that make it (FACS lists them among the signs of each unit) and, a little, the age.
+A fold is a crease along a curve on the base face: a narrow valley with raised flanks. Its depth follows the action
+units that make it (FACS lists them among the signs of each unit) and, a little, the age.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from scipy.interpolate import PchipInterpolator
 from fer_teach.faces.facs import INDEX
 from fer_teach.faces.skin import plane, step
 
-SIGNS = (  # points of the subject's left side (x, y); width; driving units; depth from age; depth; taper
-    ([(0.17, 6.93), (0.29, 6.82), (0.35, 6.67), (0.355, 6.54)], 0.030, "AU12 .8 AU9 .6 AU10 .6 AU6 .2 AU15 .2", 0.5, 1.1, 0.3),
+SIGNS = (
+    # points of the subject's left side (x, y); width; driving units; depth from age; depth; taper
+    ([(0.17, 6.93), (0.29, 6.82), (0.35, 6.67), (0.355, 6.54)], 0.030,
+     "AU12 .8 AU9 .6 AU10 .6 AU6 .2 AU15 .2", 0.5, 1.1, 0.3),
     ([(0.20, 7.19), (0.33, 7.15), (0.47, 7.20)], 0.017, "AU6 .7 AU7 .5 AU12 .15", 0.45, 1.0, 0.3),
     ([(0.20, 7.10), (0.33, 7.045), (0.46, 7.08)], 0.020, "AU6 .4 AU9 .35", 0.3, 0.7, 0.3),
     ([(0.50, 7.302), (0.58, 7.32), (0.66, 7.328)], 0.012, "AU6 .9 AU7 .3", 0.4, 0.8, 0.3),

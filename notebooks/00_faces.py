@@ -59,7 +59,7 @@ from fer_teach.record import begin, record
 # %%
 figures.use_style()
 names = ("train", "valid", "test")
-splits = {name: data.load(DATA, root=DATA_ROOT, split=name) for name in names}
+splits = data.splits(DATA, root=DATA_ROOT)
 train, test, classes = splits["train"], splits["test"], splits["test"].classes
 whole = splits  # before a rule on the votes leaves images out
 if DATA == "ferplus":
@@ -109,7 +109,7 @@ def portrait(person, shown, size=128):
 # If equation 1 holds, half the intensity gives half the displacement.
 
 # %% tags=["check"]
-model = sitter(8)
+model = sitter(2)
 rest, half, full = (pose_mesh(model[0], action(AU12=a)) for a in (0, 0.5, 1))  # (vertices, 3)
 np.testing.assert_allclose(2 * (half - rest), full - rest, atol=1e-5)
 

@@ -278,7 +278,7 @@ GENTLE = training.Augment(flip=0.5, shift=0.05, rotate=6, scale=0.06)
 CAREFUL = training.Recipe(epochs=60, batch=32, lr=4e-3, warmup=0.2, clip=1.0, ema=0.999, augment=GENTLE)
 DESCRIBED = {"network": DeepEmotion, "options": {"transform": "image", "dropout": 0.1}, "l2": 1e-5, "recipe": CAREFUL}
 LADDER = {"as described": DESCRIBED}
-EPOCHS = {"quick": 6, "full": 8, "paper": None}  # None: as many as the recipe says
+EPOCHS = {"quick": 6, "full": 4, "paper": None}  # None: as many as the recipe says
 
 # %% tags=["method"]
 def train(splits, rung, seed, epochs, l2, augment, directory=None, **options):
@@ -504,7 +504,7 @@ LADDER = {
 # %% [markdown]
 # Each training is read three times: with its last weights, with the average of its weights, and with that average over a face and its mirror
 # image. `unique` leaves out the test images that also stand, pixel for pixel, in the training split. Do not be surprised if the ladder leads *down* on the
-# drawn faces: a large network under strong regularisation needs many images and many epochs before it pays, and the short profiles give it neither.
+# rendered faces: a large network under strong regularisation needs many images and many epochs before it pays, and the short profiles give it neither.
 
 # %%
 def climb(rung, seed, epochs):

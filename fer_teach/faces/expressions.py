@@ -122,7 +122,7 @@ class Expression:
 def sample_expression(label: int, rng: np.random.Generator) -> Expression:
     """An expression of class `label` (index into CLASSES)."""
     name = CLASSES[label]
-    strength = float(np.clip(rng.normal(1.0, 0.16), 0.5, 1.3))
+    strength = float(np.clip(rng.normal(1.0, 0.18), 0.5, 1.3))
     shown, pitch, look = _draw(name, rng)
     shown *= strength
     chances = np.zeros(len(CLASSES))
@@ -150,7 +150,8 @@ def _draw(name, rng):
     pattern = patterns[rng.choice(len(patterns), p=[p.share for p in patterns])]
     shown, side = np.zeros((len(CODES), 2)), rng.integers(2)
     for code, (low, high) in pattern.units.items():
-        shown[INDEX[code]] = rng.uniform(low, high)
+        whole = rng.random() < 0.97  # now and then a unit is faint, or left out
+        shown[INDEX[code]] = rng.uniform(low, high) * (1 if whole else rng.uniform(0, 0.6))
         if code in pattern.one_sided:
             shown[INDEX[code], 1 - side] *= rng.uniform(0, 0.2)
     return shown, rng.uniform(*pattern.pitch), rng.uniform(*pattern.look)

@@ -79,8 +79,8 @@ def sample_view(expression, rng: np.random.Generator) -> View:
         roll=float(rng.normal(0, 6)),
         gaze=(float(np.clip(right, -32, 32)), float(np.clip(up, -22, 18))),
         distance=float(rng.uniform(5, 14)),
-        shift=(float(rng.normal(0, 0.02)), float(rng.normal(0.005, 0.022))),
-        zoom=float(np.exp(rng.normal(0.06, 0.08))),
+        shift=(float(rng.normal(0, 0.035)), float(rng.normal(0, 0.04))),
+        zoom=float(np.exp(rng.normal(0.04, 0.13))),
     )
 
 
@@ -95,7 +95,7 @@ def make_face(
     rng = np.random.default_rng([seed, subject, take, label])
     expression = sample_expression(label, rng)
     view = sample_view(expression, rng)
-    exposure = float(np.exp(rng.normal(-0.05, 0.22)) * (1 + 0.35 * person.tone))
+    exposure = float(np.exp(rng.normal(-0.3, 0.33)) * (1 + 0.35 * person.tone))
     light, background = scene.sample_light(rng), scene.sample_background(2 * size, rng)
     made = render(person, expression.action, view, light, background, size, texture=texture, exposure=exposure)
     image, covered = made.image, made.covered

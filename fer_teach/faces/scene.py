@@ -104,10 +104,13 @@ def _cut(size, rng):
 
 
 def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a camera adds to sRGB float (S, S, 3) in 0..1: blur, contrast, noise, JPEG. Returns uint8."""
+    """What a camera adds to sRGB float (S, S, 3) in 0..1: blur or sharpening, contrast, noise, JPEG. Returns uint8."""
     size = image.shape[0]
-    if rng.random() < 0.35:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1) * (size / 64) ** 0.5)
+    fine = (size / 64) ** 0.5
+    if rng.random() < 0.15:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0) * fine)
+    else:  # cameras sharpen
+        image = image + rng.uniform(0.0, 1.3) * (image - cv2.GaussianBlur(image, (0, 0), fine))
     if rng.random() < 0.7:
         low, high = np.percentile(image, [rng.uniform(0.2, 4), rng.uniform(95, 99.8)])
         image = (image - low) / (high - low + 1e-3) * rng.uniform(0.75, 1.05) + rng.uniform(0, 0.12)

@@ -183,6 +183,7 @@ def shade_head(ids, weights, triangles, part, base, masks, positions, normals, o
                 rough = 120.0
             elif part[t] <= 4:
                 gaps = 0.88 + 0.12 * abs(math.sin(place[0] * 44))
+                gaps *= 1 - 0.75 * _step(0.07, 0.19, abs(place[0]))  # back teeth lie in the dark
                 for c in range(3):
                     albedo[c] = (0.80, 0.75, 0.64)[c] * (1.0 if part[t] == 3 else 0.83) * gaps
                 shine, seen = 0.3, 0.35 + 0.65 * seen

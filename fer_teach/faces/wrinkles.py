@@ -88,6 +88,8 @@ def _fold(density, points, width, side, drivers, age, depth, taper, lid=False):
     far = ((place[:, :, None] - curve) ** 2).sum(-1)
     nearest, far = t[far.argmin(-1)], np.sqrt(far.min(-1))
     ends = (step(0, taper, nearest) if points[0, 0] else 1.0) * step(0, taper, 1 - nearest)
+    if not points[0, 0]:  # the two halves meet in the middle
+        ends = ends * ((place[..., 0] > 0) == (side == 0))
     height = -np.exp(-((far / width) ** 2)) + 0.45 * np.exp(-(((far - 2 * width) / (1.2 * width)) ** 2))
     return Fold(rows, columns, (depth * ends * height).astype(np.float32), side, drivers, age, lid)
 

@@ -89,6 +89,7 @@ def _add_faces(commands) -> None:
     render.add_argument("--count", type=int, default=1000)
     render.add_argument("--seed", type=int, default=0)
     render.add_argument("--size", type=int, default=64, help="pixels (default: 64)")
+    render.add_argument("--zoom", type=float, default=1.0, help="above 1 leaves a margin around the face")
     render.add_argument("--colour", action="store_true", help="RGB (default: grey)")
     render.add_argument("--balanced", action="store_true", help="every class equally often")
     render.add_argument("--first", type=int, default=0, help="number of the first person; other numbers, other people")
@@ -172,8 +173,8 @@ def _faces_render(options) -> None:
     from .faces.produce import produce
 
     folder = produce(
-        options.out, options.count, options.seed, options.size, options.colour, options.balanced, options.first,
-        options.workers,
+        options.out, options.count, options.seed, options.size, options.zoom, options.colour, options.balanced,
+        options.first, options.workers,
     )  # fmt: skip
     print(f"{options.count} faces: {folder}")
 

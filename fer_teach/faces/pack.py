@@ -14,7 +14,7 @@ SPLITS = {  # faces, first person; the gaps keep people apart
     "train": {"count": 7560, "first_subject": 0},
     "valid": {"count": 1020, "first_subject": 10_000},
     "test": {"count": 1440, "first_subject": 20_000},
-    "gallery": {"count": 240, "first_subject": 30_000, "size": 192, "colour": True, "balanced": True},
+    "gallery": {"count": 240, "first_subject": 30_000, "size": 192, "zoom": 1.3, "colour": True, "balanced": True},
 }
 
 

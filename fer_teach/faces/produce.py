@@ -21,6 +21,7 @@ def produce(
     count: int,
     seed: int = 0,
     size: int = 64,
+    zoom: float = 1.0,
     colour: bool = False,
     balanced: bool = False,
     first_subject: int = 0,
@@ -28,7 +29,7 @@ def produce(
 ) -> Path:
     """Render `count` faces, PER_PERSON of each person, into `folder`/shard-NNNN.npz; finished shards are kept.
 
-    seed: of everything; the same arguments give the same bytes, however many workers. size: pixels. colour: RGB, else
+    seed: of everything; the same arguments give the same bytes, however many workers. size, zoom: see `plan.make_face`. colour: RGB, else
     grey. balanced: every class equally often, else in `plan.SHARES`. first_subject: number of the first person;
     other numbers are other people. workers: processes, one a core where not given. Returns the folder.
     Errors: FerTeachError where the folder holds a run with other arguments, or an argument is out of range.
@@ -39,7 +40,7 @@ def produce(
         raise FerTeachError(f"count must be at least 1 and size at least 16, not {count} and {size}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {"count": count, "seed": seed, "size": size, "colour": colour, "balanced": balanced, "first": first_subject}
+    asked = {"count": count, "seed": seed, "size": size, "zoom": zoom, "colour": colour, "balanced": balanced, "first": first_subject}
     _same_run(folder, asked)
     jobs = []
     per_shard = SHARD * plan.PER_PERSON
@@ -97,7 +98,7 @@ def _shard(target, asked, shard):
     per_shard = SHARD * plan.PER_PERSON
     mine = labels[shard * per_shard : (shard + 1) * per_shard]
     people = range(asked["first"] + shard * SHARD, asked["first"] + (shard + 1) * SHARD)
-    made = arrays(plan.make_faces(asked["seed"], people, mine, asked["size"]), asked["colour"])
+    made = arrays(plan.make_faces(asked["seed"], people, mine, asked["size"], asked["zoom"]), asked["colour"])
     partial = Path(target).with_suffix(f".{os.getpid()}.part")
     with open(partial, "wb") as file:
         np.savez_compressed(file, **made)

@@ -1,10 +1,12 @@
 """Proofs of chapter 00, on the chapter's own method cells, and of its exercises' checks and the datasheet's counts."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from fer_teach import chapters, checks, data, datasheet, evaluation
+from fer_teach import chapters, checks, data, datasheet, evaluation, paths
 from fer_teach.data import ferplus
 from fer_teach.faces.expressions import CLASSES, PATTERNS
 from fer_teach.faces.facs import CODES, action
@@ -164,4 +166,18 @@ def test_the_datasheet_counts_what_is_packed():
     assert row["fear"] == f"{test.counts()['fear']:,}"
     told = {row["Property"]: float(row["test"]) for row in shares.rows}
     assert told["women"] + told["men"] == pytest.approx(100, abs=0.11)
-    assert "<table" in datasheet.html()
+    page = datasheet.fill("<!-- composition --> and <!-- transfer -->")
+    assert page.count("<table") == 4
+    assert "<!--" not in page
+
+
+def test_the_datasheet_tells_what_was_measured():
+    stored = json.loads((paths.results() / "rendered/transfer.json").read_text())
+    table = datasheet.transfer()
+    assert len(table.rows) == 3 * (len(stored["rows"]) + 1)
+    (row,) = [r for r in table.rows if r["Trained on"] == "rendered faces" and r["Tested on"].startswith("photographs")]
+    (run,) = [r for r in stored["rows"] if r["row"] == "rendered"]
+    assert row["Accuracy"].startswith(f"{100 * run['real']['raw']['accuracy']:.1f} [")
+    assert stored["data"]["train"] == data.load("rendered", split="train").grey().resize(48).fingerprint
+    gallery = json.loads((paths.results() / "rendered/landmarks.json").read_text())
+    assert gallery["data"] == data.load("rendered", split="gallery").fingerprint

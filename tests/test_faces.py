@@ -241,7 +241,9 @@ def test_packed_faces_are_what_the_plan_makes():
     for split in ("valid", "gallery"):
         dataset, asked = data.load("rendered", split=split), pack.SPLITS[split]
         label = int(plan.labels_for(asked["count"], pack.SEED, asked.get("balanced", False))[0])
-        face = plan.make_face(pack.SEED, asked["first_subject"], 0, label, asked.get("size", 64), asked.get("zoom", 1.0))
+        face = plan.make_face(
+            pack.SEED, asked["first_subject"], 0, label, asked.get("size", 64), asked.get("zoom", 1.0)
+        )
         assert int(dataset.labels[0]) == label
         assert np.abs(face.landmarks - dataset.landmarks[0].numpy()).max() < 0.1
         image = torch.from_numpy(face.image).permute(2, 0, 1).float()

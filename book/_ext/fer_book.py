@@ -15,7 +15,7 @@ from fer_slim import slim
 _VENDORED = Path(__file__).resolve().parent.parent / "_vendor"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _CLAIMS = "<!-- claims -->"
-_COMPOSITION = "<!-- composition -->"
+_DATASHEET = "<!-- composition -->"
 _PROMPTS = {
     "exercise": ("Show one solution", "Hide the solution"),
     "injected-parameters": ("Show the parameters of this run", "Hide the parameters"),
@@ -33,10 +33,10 @@ def fill_in(app, docname: str, source: list[str]) -> None:
         from fer_teach import claims
 
         source[0] = claims.page()
-    if _COMPOSITION in source[0]:
+    if _DATASHEET in source[0]:
         from fer_teach import datasheet
 
-        source[0] = source[0].replace(_COMPOSITION, datasheet.html())
+        source[0] = datasheet.fill(source[0])
     source[0] = source[0].replace("@repository@", theme["repository_url"])
     source[0] = source[0].replace("@folder@", theme["repository_url"].rstrip("/").rsplit("/", 1)[-1])
     source[0] = source[0].replace("@branch@", theme["repository_branch"])

@@ -96,7 +96,8 @@ def make_face(
 ) -> Face:
     """Face number `take` of person `subject`, showing class `label`. The same arguments give the same bytes.
 
-    size: pixels. zoom: 1 frames the face as tightly as FERPlus does, 1.3 leaves a margin around it. person, texture: `person_of(seed, subject)` and `skin.paint(person, render.DENSITY)`, to spare making them again.
+    size: pixels. zoom: 1 frames the face as tightly as FERPlus does, 1.3 leaves a margin around it. person, texture:
+    `person_of(seed, subject)` and `skin.paint(person, render.DENSITY)`, to spare making them again.
     """
     person = person_of(seed, subject) if person is None else person
     rng = np.random.default_rng([seed, subject, take, label])

@@ -29,10 +29,11 @@ def produce(
 ) -> Path:
     """Render `count` faces, PER_PERSON of each person, into `folder`/shard-NNNN.npz; finished shards are kept.
 
-    seed: of everything; the same arguments give the same bytes, however many workers. size, zoom: see `plan.make_face`. colour: RGB, else
-    grey. balanced: every class equally often, else in `plan.SHARES`. first_subject: number of the first person;
-    other numbers are other people. workers: processes, one a core where not given. Returns the folder.
-    Errors: FerTeachError where the folder holds a run with other arguments, or an argument is out of range.
+    seed: of everything; the same arguments give the same bytes, however many workers. size, zoom: see
+    `plan.make_face`. colour: RGB, else grey. balanced: every class equally often, else in `plan.SHARES`.
+    first_subject: number of the first person; other numbers are other people. workers: processes, one a core where not
+    given. Returns the folder. Errors: FerTeachError where the folder holds a run with other arguments, or an argument
+    is out of range.
     """
     from tqdm.auto import tqdm
 
@@ -40,7 +41,15 @@ def produce(
         raise FerTeachError(f"count must be at least 1 and size at least 16, not {count} and {size}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {"count": count, "seed": seed, "size": size, "zoom": zoom, "colour": colour, "balanced": balanced, "first": first_subject}
+    asked = {
+        "count": count,
+        "seed": seed,
+        "size": size,
+        "zoom": zoom,
+        "colour": colour,
+        "balanced": balanced,
+        "first": first_subject,
+    }
     _same_run(folder, asked)
     jobs = []
     per_shard = SHARD * plan.PER_PERSON

@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     except FerTeachError as error:
         print(f"fer-teach: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        sys.stdout = None
+        return 0
     except KeyboardInterrupt:
         print("\nfer-teach: interrupted; start the same command again to go on.", file=sys.stderr)
         return 130

@@ -15,6 +15,7 @@ from fer_teach.data.catalog import missing
 from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.pictures import grey_images
 from fer_teach.data.tablefile import TableFile
+from fer_teach.data.unpacked import unpacked
 from fer_teach.errors import DataError
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -39,7 +40,7 @@ def load(places: list[Path], split: str) -> FaceDataset:
         if not chosen.any():
             raise kaggle.empty_split(table, split, arrays["usage"])
         return _dataset(split, arrays["images"][chosen], arrays["emotion"][chosen])
-    return _from_folders(_labels_file(places), split)
+    return _from_folders(_labels_file([*places, *unpacked(places, FOLDERS["train"][0])]), split, places)
 
 
 def find(places: list[Path]) -> str:
@@ -79,7 +80,7 @@ def _lacking(file: Path) -> list[str]:
     return [name for name in _COLUMNS if name.lower() not in header]
 
 
-def _from_folders(table: TableFile, split: str) -> FaceDataset:
+def _from_folders(table: TableFile, split: str, places: list[Path]) -> FaceDataset:
     names, labels, rows, usages = [], [], [], []
     seen: dict[str, int] = {}
     for row, (name, usage, emotion) in table.rows(_COLUMNS):
@@ -95,14 +96,15 @@ def _from_folders(table: TableFile, split: str) -> FaceDataset:
     chosen = [i for i, usage in enumerate(usages) if usage == list(kaggle.USAGES).index(split)]
     if not chosen:
         raise kaggle.empty_split(table, split, np.array(usages, np.int64))
-    folder = _folder(table.path.parent, split, names[chosen[0]])
+    folder = _folder(table.path.parent, split, names[chosen[0]], places)
     listed = [names[i] for i in chosen]
     images = grey_images(f"fer2013-{split}", folder, listed, table.path, [rows[i] for i in chosen], kaggle.SIZE)
     return _dataset(split, images, np.array([labels[i] for i in chosen], np.int64))
 
 
-def _folder(root: Path, split: str, first: str) -> Path:
-    candidates = [root / name for name in (*FOLDERS[split], "images")]
+def _folder(root: Path, split: str, first: str, places: list[Path]) -> Path:
+    roots = [root, *unpacked(places, FOLDERS[split][0])]
+    candidates = [base / name for base in roots for name in (*FOLDERS[split], "images")]
     there = [folder for folder in candidates if folder.is_dir()]
     for folder in (*there, root):
         if (folder / first).exists():

@@ -16,6 +16,7 @@ from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.fer2013 import plain_name
 from fer_teach.data.pictures import grey_images
 from fer_teach.data.tablefile import TableFile, find_table
+from fer_teach.data.unpacked import archives, unpacked
 from fer_teach.errors import DataError, DataWarning
 
 CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -79,6 +80,8 @@ def decide(votes: np.ndarray, rule: str, drop_single_votes: bool = True, min_vot
 def find(places: list[Path]) -> str:
     """The folder or file that `load` would read. Errors: DataError where there is none."""
     root = _folders(places)
+    if root is None and kaggle.find(places) is None:
+        root = next((archive for archive, _, _ in archives(places, FOLDERS["train"])), None)
     return str(root or _tables(places)[0])
 
 
@@ -111,6 +114,8 @@ def _tables(places: list[Path]) -> tuple[TableFile, TableFile]:
 def _read(places: list[Path], split: str) -> tuple[np.ndarray, np.ndarray, str]:
     """Images uint8 (N, 48, 48), votes int64 (N, 10), and where they came from."""
     root = _folders(places)
+    if root is None and kaggle.find(places) is None:
+        root = _folders(unpacked(places, FOLDERS["train"]))
     if root is None:
         return _read_tables(*_tables(places), split)
     folder = root / FOLDERS[split]

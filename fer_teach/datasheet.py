@@ -37,7 +37,7 @@ def transfer() -> Table:
         "place of those of the training faces. Per cent, in brackets 95 % intervals; one training a row."
     )
     if not file.is_file():
-        return Table("Carrying over", about, [{"Trained on": "not yet run"}])
+        return Table("Carrying over", about, [{"Trained on": "not yet run", "Tested on": ""}])
     stored = json.loads(file.read_text(encoding="utf-8"))
     rows = []
     for test, where in TESTED.items():
@@ -69,7 +69,7 @@ def detection() -> Table:
         "Gallery faces turned by less than 15 and tilted by less than 12 degrees, nothing in front. Median distances."
     )
     if not file.is_file():
-        return Table("dlib on rendered faces", about, [{"Faces": "not yet run"}])
+        return Table("dlib on rendered faces", about, [{"Faces": "not yet run", "Found, per cent": ""}])
     stored = json.loads(file.read_text(encoding="utf-8"))
     low, high = (100 * x for x in evaluation.wilson(stored["found"], stored["faces"]))
     corners = {name: stored[name]["outer_corners"] for name in ("median_error", "median_error_without_jaw")}

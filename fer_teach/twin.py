@@ -140,9 +140,9 @@ def _encode(picture) -> tuple[str, int, int]:
     if image.width > _WIDEST:
         image = image.convert("RGBA").resize((_WIDEST, round(image.height * _WIDEST / image.width)))
     image = flat(image).convert("RGB")
-    packed = _webp(image, lossless=True)
-    if len(packed) > _LARGE:
-        packed = min(packed, _webp(image, quality=70), key=len)
+    packed, lossy = _webp(image, lossless=True), _webp(image, quality=70)
+    if len(packed) > _LARGE or len(lossy) < 0.3 * len(packed):  # large, or a face in colour
+        packed = min(packed, lossy, key=len)
     return "data:image/webp;base64," + base64.b64encode(packed).decode(), image.width, image.height
 
 

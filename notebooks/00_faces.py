@@ -124,7 +124,7 @@ figures.gallery([portrait(model, a, 104) for a in shown.values()], list(shown), 
 
 # %%
 def move(**intensities):
-    return to_pil_image(portrait(model, action(**intensities), 128))
+    return to_pil_image(portrait(model, action(**intensities), 100))
 
 chief = ["AU1", "AU2", "AU4", "AU5", "AU6", "AU9", "AU10", "AU12", "AU14", "AU15", "AU20", "AU26"]
 figures.sliders(move, "A rendered face in which one action unit grows", **dict.fromkeys(chief, (0, 1, 0.25, 0)))
@@ -162,7 +162,7 @@ figures.heat(mean[seen].T, CLASSES, [list(rendered.action_units)[u] for u in see
 # %%
 def blend(fear=0.5, strength=1.0):
     mixed = strength * ((1 - fear) * prototype("surprise") + fear * prototype("fear"))
-    return to_pil_image(portrait(model, mixed, 176))
+    return to_pil_image(portrait(model, mixed, 136))
 
 figures.sliders(blend, "A rendered face between surprise and fear", fear=(0, 1, 0.25, 0), strength=(0, 1, 0.25, 1))
 
@@ -171,7 +171,7 @@ figures.sliders(blend, "A rendered face between surprise and fear", fear=(0, 1, 
 
 # %%
 def row(strength=0.2):
-    return figures.gallery([portrait(model, strength * prototype(name), 96) for name in CLASSES[1:]], list(CLASSES[1:]), size=1.1)
+    return figures.gallery([portrait(model, strength * prototype(name), 80) for name in CLASSES[1:]], list(CLASSES[1:]), size=1.1)
 
 figures.sliders(row, "Seven expressions of one rendered face", strength=(0.2, 0.8, 0.2, 0.2))
 

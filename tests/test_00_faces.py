@@ -181,3 +181,8 @@ def test_the_datasheet_tells_what_was_measured():
     assert stored["data"]["train"] == data.load("rendered", split="train").grey().resize(48).fingerprint
     gallery = json.loads((paths.results() / "rendered/landmarks.json").read_text())
     assert gallery["data"] == data.load("rendered", split="gallery").fingerprint
+
+
+def test_the_datasheet_says_what_has_not_been_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "results", lambda: tmp_path)
+    assert datasheet.fill("<!-- transfer -->").count("not yet run") == 2

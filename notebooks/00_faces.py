@@ -69,9 +69,9 @@ begin("00_faces", PROFILE, splits, SEED)
 rows = [{"class": c, **{name: f"{split.counts()[c]:,}" for name, split in splits.items()}} for c in classes]
 Table(f"Images of {DATA}", "Images a class in each split.", rows)
 
-# %% mystnb={"image": {"alt": "Sixteen rendered faces in colour, two of each expression, with its name above: women and men, young and old, light and dark skin."}}
+# %% mystnb={"image": {"alt": "Eight rendered faces in colour, one of each expression, with its name above: women and men, young and old, light and dark skin."}}
 nearest = gallery.attributes["yaw"].abs().argsort()
-both = torch.stack([nearest[gallery.labels[nearest] == c][:2] for c in range(len(CLASSES))], 1).flatten()
+both = torch.stack([nearest[gallery.labels[nearest] == c][:1] for c in range(len(CLASSES))], 1).flatten()
 figures.gallery(gallery.images[both], [CLASSES[c] for c in gallery.labels[both].tolist()], size=1.1)
 
 # %% [markdown]
@@ -127,7 +127,7 @@ def move(**intensities):
     return to_pil_image(portrait(model, action(**intensities), 100))
 
 chief = ["AU1", "AU2", "AU4", "AU5", "AU6", "AU9", "AU10", "AU12", "AU14", "AU15", "AU20", "AU26"]
-figures.sliders(move, "A rendered face in which one action unit grows", **dict.fromkeys(chief, (0, 1, 0.25, 0)))
+figures.sliders(move, "A rendered face in which one action unit grows", **dict.fromkeys(chief, (0, 1, 0.5, 0)))
 
 # %% [markdown]
 # ## From units to emotions
@@ -164,7 +164,7 @@ def blend(fear=0.5, strength=1.0):
     mixed = strength * ((1 - fear) * prototype("surprise") + fear * prototype("fear"))
     return to_pil_image(portrait(model, mixed, 136))
 
-figures.sliders(blend, "A rendered face between surprise and fear", fear=(0, 1, 0.25, 0), strength=(0, 1, 0.25, 1))
+figures.sliders(blend, "A rendered face between surprise and fear", fear=(0, 1, 0.25, 0), strength=(0, 1, 0.5, 1))
 
 # %% [markdown]
 # And how strong must an expression be before you see it? Start at the left and note where you would first name each face.
@@ -173,7 +173,7 @@ figures.sliders(blend, "A rendered face between surprise and fear", fear=(0, 1, 
 def row(strength=0.2):
     return figures.gallery([portrait(model, strength * prototype(name), 80) for name in CLASSES[1:]], list(CLASSES[1:]), size=1.1)
 
-figures.sliders(row, "Seven expressions of one rendered face", strength=(0.2, 0.8, 0.2, 0.2))
+figures.sliders(row, "Seven expressions of one rendered face", strength=(0.2, 0.8, 0.3, 0.2))
 
 # %% [markdown]
 # ## The data sets

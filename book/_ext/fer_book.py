@@ -88,7 +88,7 @@ def _packed(png: str | list[str]) -> tuple[str, str]:
         return base64.b64encode(buffer.getvalue()).decode()
 
     packed = min(text, saved(figure, "PNG", optimize=True), key=len)
-    photograph = saved(figure.convert("RGB"), "JPEG", quality=86, subsampling=0, optimize=True)
+    photograph = saved(figure.convert("RGB"), "JPEG", quality=80, subsampling=0, optimize=True)
     return ("image/jpeg", photograph) if len(photograph) < 0.7 * len(packed) else ("image/png", packed)
 
 

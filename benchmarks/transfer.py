@@ -56,12 +56,11 @@ def measure(network, train, test):
     out = {"n": len(test)}
     for name, probabilities in (("raw", raw), ("corrected", corrected / corrected.sum(1, keepdim=True))):
         scored = evaluation.scores(probabilities, test.labels, test.classes)
-        recall = scored.confusion.diagonal() / scored.confusion.sum(1).clip(min=1)
         out[name] = {
             "accuracy": float(scored.accuracy),
             "interval": [float(x) for x in scored.interval],
             "balanced_accuracy": float(scored.balanced_accuracy),
-            "recall": dict(zip(test.classes, [round(float(r), 4) for r in recall], strict=True)),
+            "recall": dict(zip(test.classes, [round(float(r), 4) for r in scored.per_class_recall], strict=True)),
         }
     return out
 

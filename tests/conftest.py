@@ -1,5 +1,6 @@
 """A miniature book for tests of the machinery: one chapter that runs in a second."""
 
+import os
 import textwrap
 
 import pytest
@@ -54,3 +55,21 @@ def tiny_book(tmp_path, monkeypatch):
     chapters._read.cache_clear()
     yield tmp_path
     chapters._read.cache_clear()
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache that only this test uses, and no data root from outside."""
+    monkeypatch.setenv("FER_TEACH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FER_TEACH_DATA", raising=False)
+
+
+@pytest.fixture
+def nobody():
+    """Run as a user who may not read what the test closes."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)

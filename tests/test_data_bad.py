@@ -24,10 +24,7 @@ NAMES = tuple(lay.WRITERS)
 SMALL = {"size": 16}
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_TEACH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("FER_TEACH_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -473,17 +470,6 @@ def test_changed_image_is_noticed(root):
     before = data.load("ckplus", root, "all").fingerprint
     lay.put(root / "anger" / "S010_001_00000015.png", lay.pixels(999, (48, 48)))
     assert data.load("ckplus", root, "all").fingerprint != before
-
-
-@pytest.fixture
-def nobody():
-    """Run as a user who may not read what the test closes."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
 
 
 @pytest.mark.parametrize("closed", [".", "anger", "anger/S010_001_00000015.png", "CK.zip"])

@@ -169,17 +169,6 @@ def test_second_load_decodes_nothing(tmp_path, monkeypatch):
     assert all(torch.equal(a.images, b.images) for a, b in zip(first, second, strict=True))
 
 
-@pytest.fixture
-def nobody():
-    """Run as a user who may not read what the test closes."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
-
-
 @pytest.mark.parametrize("closed", ["fer2013.csv", "ferplus", "ferplus/FER2013Train", "ferplus/FER2013Train/label.csv",
                                     "ferplus/FER2013Train/fer0000003.png"])  # fmt: skip
 def test_no_permission(tmp_path, closed, request):

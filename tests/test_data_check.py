@@ -13,11 +13,7 @@ from fer_teach import paths
 from fer_teach.cli import main
 from fer_teach.data import DataError, check, load, names, published, summary
 
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_TEACH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("FER_TEACH_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

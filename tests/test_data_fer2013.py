@@ -20,10 +20,7 @@ from fer_teach.data.kaggle import parse_pixels
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_TEACH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("FER_TEACH_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def refused(root, *parts, split="train"):

@@ -23,10 +23,7 @@ from fer_teach.data.ferplus import decide
 KEPT = [k for k, (_, label) in enumerate(VOTES) if label is not None]
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_TEACH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("FER_TEACH_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -17,10 +17,7 @@ SPLITS = ("train", "valid", "test")
 SUBJECT_SETS = ("ckplus", "jaffe", "ferg")
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_TEACH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("FER_TEACH_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from fer_teach import data, paths
 from fer_teach.data import catalog
 from fer_teach.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def pack(folder, archive, above=""):
     """All files of a folder in a tar or zip, below `above`."""
@@ -47,8 +49,7 @@ def test_ferplus_in_an_archive(tmp_path, plain, name, above):
     assert str(root / name) in catalog.table(root, only="ferplus")[0]["state"]
 
 
-def test_an_archive_is_unpacked_once(tmp_path, plain, monkeypatch):
-    monkeypatch.setenv("FER_TEACH_CACHE", str(tmp_path / "cache"))
+def test_an_archive_is_unpacked_once(tmp_path, plain):
     root = tmp_path / "packed"
     root.mkdir()
     pack(plain, root / "ferplus.tar")

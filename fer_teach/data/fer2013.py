@@ -40,20 +40,28 @@ def load(places: list[Path], split: str) -> FaceDataset:
         if not chosen.any():
             raise kaggle.empty_split(table, split, arrays["usage"])
         return _dataset(split, arrays["images"][chosen], arrays["emotion"][chosen])
-    return _from_folders(_labels_file([*places, *unpacked(places, FOLDERS["train"][0])]), split, places)
+    looked: list[str] = []
+    labels = _labels_file(places, looked) or _labels_file(unpacked(places, FOLDERS["train"][0]), looked)
+    if labels is None:
+        raise missing("fer2013", looked)
+    return _from_folders(labels, split, places)
 
 
 def find(places: list[Path]) -> str:
     """The file that `load` would read. Errors: DataError where there is none."""
-    return str(kaggle.find(places) or _labels_file(places))
+    looked: list[str] = []
+    found = kaggle.find(places) or _labels_file(places, looked)
+    if found is None:
+        raise missing("fer2013", looked)
+    return str(found)
 
 
 def _dataset(split: str, images: np.ndarray, labels: np.ndarray) -> FaceDataset:
     return FaceDataset("fer2013", split, torch.from_numpy(images)[:, None], torch.from_numpy(labels), CLASSES)
 
 
-def _labels_file(places: list[Path]) -> TableFile:
-    looked = []
+def _labels_file(places: list[Path], looked: list[str]) -> TableFile | None:
+    """The csv with the labels in the first place that has one; where it was looked for is added to `looked`."""
     for place in places:
         files = [place] if place.is_file() else sorted(place.glob("*.csv"))
         lacking = {file: _lacking(file) for file in files}
@@ -69,7 +77,7 @@ def _labels_file(places: list[Path]) -> TableFile:
             fitting = named
         if fitting:
             return TableFile(fitting[0])
-    raise missing("fer2013", looked)
+    return None
 
 
 def _lacking(file: Path) -> list[str]:
@@ -103,12 +111,14 @@ def _from_folders(table: TableFile, split: str, places: list[Path]) -> FaceDatas
 
 
 def _folder(root: Path, split: str, first: str, places: list[Path]) -> Path:
-    roots = [root, *unpacked(places, FOLDERS[split][0])]
-    candidates = [base / name for base in roots for name in (*FOLDERS[split], "images")]
+    candidates = [root / name for name in (*FOLDERS[split], "images")]
     there = [folder for folder in candidates if folder.is_dir()]
     for folder in (*there, root):
         if (folder / first).exists():
             return folder
+    for base in unpacked(places, FOLDERS[split][0]):  # only now: to list an archive takes seconds
+        if (base / FOLDERS[split][0] / first).exists():
+            return base / FOLDERS[split][0]
     if not there:
         raise missing(
             "fer2013", [str(folder) for folder in (*candidates, root)], f"no folder with the images of split {split!r}"

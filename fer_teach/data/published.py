@@ -13,13 +13,13 @@ class Published:
     """One form of a data set as published. What is None or empty is not compared.
 
     form      which form it is, for the sentence
-    parts     published name -> (the loader's splits that together are this part, images)
+    parts     published name -> (the loader's split, images)
     classes   published name of a part, or "all" for the whole set -> class -> images
     total     images in all; subjects: people in all
     """
 
     form: str = ""
-    parts: dict[str, tuple[tuple[str, ...], int]] = field(default_factory=dict)
+    parts: dict[str, tuple[str, int]] = field(default_factory=dict)
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
     total: int | None = None
     subjects: int | None = None
@@ -45,12 +45,11 @@ class Published:
             if classes and not wrong:
                 agree.append(f"{who} has as many images of each class as were published.")
 
-        for part, (splits, expected) in self.parts.items():
-            if counts.keys() >= set(splits):
-                together = ", together" * (len(splits) > 1)
-                who = " and ".join(splits) + ("" if splits == (part,) else f"{together}, the published {part},")
-                say(who, images(splits), "images", expected)
-                say_classes(who, splits, self.classes.get(part, {}))
+        for part, (split, expected) in self.parts.items():
+            if split in counts:
+                who = split if split == part else f"{split}, the published {part},"
+                say(who, images((split,)), "images", expected)
+                say_classes(who, (split,), self.classes.get(part, {}))
         every = ("all",) if "all" in counts else _SPLITS
         if counts.keys() >= set(every):
             say_classes("the set", every, self.classes.get("all", {}))
@@ -62,7 +61,7 @@ class Published:
 
 
 def _split(train: int, valid: int, test: int, form: str = "") -> Published:
-    return Published(form, {name: ((name,), n) for name, n in zip(_SPLITS, (train, valid, test), strict=True)})
+    return Published(form, {name: (name, n) for name, n in zip(_SPLITS, (train, valid, test), strict=True)})
 
 
 _CK = {"anger": 135, "contempt": 54, "disgust": 177, "fear": 75, "happiness": 207, "sadness": 84, "surprise": 249}
@@ -79,16 +78,16 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     "rafdb": (
         Published(
             "",
-            {"train": (("train",), 12_271), "test": (("test",), 3_068)},
+            {"train": ("train", 12_271), "test": ("test", 3_068)},
             {"train": _RAF_TRAIN, "test": _RAF_TEST},
         ),
     ),
     "sfew": (
-        Published("the frames", {"Train": (("train",), 958), "Val": (("valid",), 436)}),
-        Published("the aligned faces", {"Train": (("train",), 891), "Val": (("valid",), 431)}),
+        Published("the frames", {"Train": ("train", 958), "Val": ("valid", 436)}),
+        Published("the aligned faces", {"Train": ("train", 891), "Val": ("valid", 431)}),
     ),
     "celeba": (
-        Published("", {name: ((name,), n) for name, n in zip(_SPLITS, (162_770, 19_867, 19_962), strict=True)},
+        Published("", {name: (name, n) for name, n in zip(_SPLITS, (162_770, 19_867, 19_962), strict=True)},
                   total=202_599, subjects=None),
     ),
 }  # fmt: skip

@@ -23,6 +23,11 @@ def file_of(split: str) -> Path:
     return Path(__file__).with_name("faces") / f"{split}.npz"
 
 
+@lru_cache(maxsize=len(SPLITS))
+def _stored(split):
+    return unpack(file_of(split))
+
+
 def load(places: list[Path] | None, split: str) -> FaceDataset:
     """Faces of 64 px, grey, in FERPlus's eight classes, about 10,000 in train, valid and test; no person stands in two
     splits. `gallery`: 240 faces of 192 px in colour, every class equally often. `places` is not used.
@@ -33,15 +38,6 @@ def load(places: list[Path] | None, split: str) -> FaceDataset:
     occluded; float32: yaw, pitch, roll (degrees), years, tone (0 light to 1 dark skin), eye_opening and mouth_opening
     (gap over width), visible_face, visible_eyes, visible_brows, visible_mouth (share that nothing covers).
     """
-    return _load(split)
-
-
-@lru_cache(maxsize=len(SPLITS))
-def _stored(split):
-    return unpack(file_of(split))
-
-
-def _load(split):
     arrays = {key: torch.from_numpy(value.copy()) for key, value in _stored(split).items()}
 
     def starting(prefix):

@@ -48,7 +48,7 @@ def _line(place, strand):
 
 
 def cap(person: Person, vertices: np.ndarray, normals: np.ndarray, strand: Strands):
-    """The skin's triangles under the hair, lifted: vertices (N, 3), triangles (T, 3), cover (N,) in 0..1.
+    """The skin's triangles under the hair, lifted: vertices (N, 3), triangles (T, 3).
 
     vertices, normals: the face as it is now, before it is turned.
     """
@@ -67,7 +67,7 @@ def cap(person: Person, vertices: np.ndarray, normals: np.ndarray, strand: Stran
     ] * normals  # 0 at the edge
     if person.style in ("short", "swept", "curly"):
         lift[:, 1] += 0.6 * person.thickness * cover * np.clip((base[:, 1] - 7.9) / 0.4, 0, 1)
-    return (vertices + lift).astype(np.float32), triangles, cover.astype(np.float32)
+    return (vertices + lift).astype(np.float32), triangles
 
 
 def curtain(person: Person):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fer_teach.data import packed
 from fer_teach.data.rendered import file_of
-from fer_teach.faces import plan
 from fer_teach.faces.produce import collect, produce
 
 SEED = 2026
@@ -27,9 +26,3 @@ def make(folder: str | Path, workers: int | None = None, quality: int = 88) -> d
         target.parent.mkdir(exist_ok=True)
         sizes[split] = packed.pack(collect(done), target, quality)
     return sizes
-
-
-def people(split: str) -> range:
-    """Numbers of the people in a split."""
-    first, count = SPLITS[split]["first_subject"], SPLITS[split]["count"]
-    return range(first, first + -(-count // plan.PER_PERSON))

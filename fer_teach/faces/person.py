@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -74,7 +74,6 @@ class Person:
     lid_crease: float
     lashes: float
     seed: int
-    rest: dict[str, float] = field(default_factory=dict)
 
     @property
     def child(self) -> float:

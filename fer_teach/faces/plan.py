@@ -11,7 +11,7 @@ from fer_teach.faces.expressions import CLASSES, sample_expression, sample_votes
 from fer_teach.faces.facs import CODES
 from fer_teach.faces.head import head
 from fer_teach.faces.person import Person, sample_person
-from fer_teach.faces.render import View, pose_mesh, render
+from fer_teach.faces.render import DENSITY, View, pose_mesh, render
 
 SHARES = (0.31, 0.25, 0.12, 0.11, 0.08, 0.045, 0.045, 0.04)  # near FERPlus's, but no class under 4 %
 PER_PERSON = 6  # faces of one identity
@@ -162,8 +162,6 @@ def labels_for(count: int, seed: int, balanced: bool = False) -> np.ndarray:
 
 def make_faces(seed: int, subjects, labels, size: int = 64, zoom: float = 1.0):
     """Yield the faces of several people, PER_PERSON each; labels: one class for each face, in that order."""
-    from fer_teach.faces.render import DENSITY
-
     for at, subject in enumerate(subjects):
         person = person_of(seed, subject)
         texture = skin.paint(person, DENSITY)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import cv2
 import numpy as np
 
 from fer_teach.faces import facs, hair, kernels, shading, skin, wrinkles
 from fer_teach.faces.glasses import glasses
-from fer_teach.faces.head import LASHES, LEFT_EYE, LOWER_TEETH, RIGHT_EYE, SKIN, UPPER_TEETH, head
+from fer_teach.faces.head import LASHES, LEFT_EYE, LOWER_TEETH, RIGHT_EYE, UPPER_TEETH, head
 from fer_teach.faces.person import Person
 from fer_teach.faces.shading import Light, Look, Shadows
 
@@ -95,7 +96,7 @@ class _Camera:
         self.eyes = np.stack([vertices[model.of_part(part)].mean(0) for part in (LEFT_EYE, RIGHT_EYE)])
         self.turn = rotation(view.yaw, view.pitch, view.roll)
         self.pivot = np.array([0, self.eyes[:, 1].mean() - 0.35, 0.7], np.float32)
-        self.distance, self.size = view.distance, size
+        self.distance = view.distance
         chin = person.vertices[model.landmarks[8], 1]
         self.scale = size / ((self.eyes[:, 1].mean() - chin) * 1.53 * view.zoom)  # pixels a decimetre
         eyes = self.place(self.eyes)
@@ -132,10 +133,9 @@ def render(
     model, vertices = head(), pose_mesh(person, action)
     camera = _Camera(person, vertices, view, side)
     texture = skin.paint(person, DENSITY) if texture is None else texture
-    solid = np.isin(model.part, (SKIN, LEFT_EYE, RIGHT_EYE, UPPER_TEETH, LOWER_TEETH, 5))
     placed = camera.place(vertices)
     points = camera.screen(placed)
-    triangles, part = model.triangles[solid], model.part[solid]
+    triangles, part = _solid()
     ids, weights, depth = kernels.rasterise(points, triangles, False, side)
     upright = kernels.vertex_normals(vertices, triangles)
     normals = np.ascontiguousarray(upright @ camera.turn.T)
@@ -158,7 +158,7 @@ def render(
     image = np.broadcast_to(np.asarray(background, np.float32), (side, side, 3)).copy()
     image[ids >= 0] = colour[ids >= 0]
     covered = np.zeros((side, side), np.float32)
-    _draw_lashes(image, person, camera, placed, depth)
+    _draw_lashes(image, person, points, depth)
     if locks is not None:
         layer = shading.shade_hair(
             lock_ids, lock_weights, locks["triangles"], locks["base"], locks["cap"], locks["placed"], locks["normals"],
@@ -184,7 +184,7 @@ def render(
 
 def _hair_layer(person, vertices, upright, strand, camera):
     model = head()
-    lifted, triangles, _ = hair.cap(person, vertices, upright, strand)
+    lifted, triangles = hair.cap(person, vertices, upright, strand)
     base, cap = model.vertices, len(triangles)
     if person.style in ("mid", "long", "headscarf"):
         more, more_triangles, more_base = hair.curtain(person)
@@ -244,15 +244,27 @@ def _look(person, action, view, camera, texture):
     )
 
 
-def _draw_lashes(image, person, camera, placed, depth):
-    """Upper lashes dark, lower ones faint."""
+@cache
+def _solid():
+    """Triangles and parts of everything but the lashes."""
+    model = head()
+    solid = model.part != LASHES
+    return model.triangles[solid], model.part[solid]
+
+
+@cache
+def _lashes():
+    """Triangles of the upper and of the lower lashes."""
     model = head()
     triangles = model.triangles[model.part == LASHES]
-    middle = model.vertices[np.unique(triangles), 1].mean()
-    points = camera.screen(placed)
-    above = model.vertices[triangles, 1].mean(1) > middle
-    for which, alpha in ((above, 0.1 + 0.85 * person.lashes), (~above, 0.35 * person.lashes)):
-        ids, _, z = kernels.rasterise(points, triangles[which], True, image.shape[0])
+    above = model.vertices[triangles, 1].mean(1) > model.vertices[model.of_part(LASHES), 1].mean()
+    return triangles[above], triangles[~above]
+
+
+def _draw_lashes(image, person, points, depth):
+    """Upper lashes dark, lower ones faint. points: of the head, on the screen."""
+    for triangles, alpha in zip(_lashes(), (0.1 + 0.85 * person.lashes, 0.35 * person.lashes), strict=True):
+        ids, _, z = kernels.rasterise(points, triangles, True, image.shape[0])
         seen = (ids >= 0) & (z > depth - 0.03)
         image[seen] = image[seen] * (1 - alpha) + alpha * (person.hair * 0.25 + 0.003)
 

@@ -12,7 +12,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from fer_teach.faces.person import Person, skin_colour
+from fer_teach.faces.person import Person
 
 LEFT, TOP, WIDTH, HEIGHT = -1.1, 8.65, 2.2, 2.8  # decimetres
 SCALES = (0.005, 0.010, 0.020, 0.040, 0.080, 0.180)  # of the noise, decimetres
@@ -148,7 +148,6 @@ def _beard(p, person, rng):
 
 def lip_colour(person: Person) -> np.ndarray:
     """Linear RGB of the lips, bare or painted."""
-    bare = skin_colour(person.tone)
     if person.lipstick:
-        return person.lip * 0.8 + 0.1 * bare
-    return bare * np.array([0.92, 0.55, 0.55]) * (0.95 - 0.1 * person.tone)
+        return person.lip * 0.8 + 0.1 * person.skin
+    return person.skin * np.array([0.92, 0.55, 0.55]) * (0.95 - 0.1 * person.tone)

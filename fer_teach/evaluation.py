@@ -12,20 +12,27 @@ import torch
 import torch.nn.functional as F
 
 from .errors import FerTeachError
+from .paired import McNemar, PairedSeeds, mcnemar, paired_seeds
 from .training import normalise
+
+__all__ = [
+    "CollapseWarning", "McNemar", "PairedSeeds", "Pointing", "Scores", "accuracy", "bootstrap", "mcnemar",
+    "occlusion_on_image", "paired_seeds", "pointing_game", "predict", "scores", "seed_interval", "wilson",
+]  # fmt: skip
 
 
 class CollapseWarning(UserWarning):
     """A classifier gave one and the same class to every image."""
 
 
-def predict(model, dataset, batch=512, flips=False, precision="fp32"):
+def predict(model, dataset, batch=512, flips=False, precision="fp32", feed=None):
     """Class probabilities for every image.
 
     model: takes float (B, C, H, W) from `normalise`, returns logits (B, K) or an object with `.logits`. It runs in eval
     mode, where its parameters lie; each module gets its own mode back. dataset: FaceDataset or uint8 (N, C, H, W).
     batch: images at a time. flips: average the probabilities of each image and its mirror image.
-    precision: "fp32" or "bf16" (autocast). Returns float32 (N, K) on the CPU; rows sum to 1.
+    precision: "fp32" or "bf16" (autocast). feed: what `training.fit` was given, for a FaceDataset; `flips` then mirrors
+    every image-like tensor (B, ..., H, W) of its x. Returns float32 (N, K) on the CPU; rows sum to 1.
     Raises FerTeachError for an empty set and for logits that are not finite.
     """
     images = dataset if torch.is_tensor(dataset) else dataset.images
@@ -40,14 +47,19 @@ def predict(model, dataset, batch=512, flips=False, precision="fp32"):
     parts = []
     try:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            for piece in images.split(batch):
-                x = normalise(piece.to(device))
-                views = [x, x.flip(-1)] if flips else [x]
-                parts.append(sum(_probabilities(model(view)) for view in views).div(len(views)).cpu())
+            for index in torch.arange(len(images)).split(batch):
+                x = normalise(images[index]) if feed is None else feed(dataset, index, None)[0]
+                x = tuple(part.to(device) for part in (x if isinstance(x, tuple) else (x,)))
+                views = [x, tuple(_mirrored(part) for part in x)] if flips else [x]
+                parts.append(sum(_probabilities(model(*view)) for view in views).div(len(views)).cpu())
     finally:
         for module, mode in modes:
             module.training = mode
     return torch.cat(parts)
+
+
+def _mirrored(x):
+    return x.flip(-1) if x.ndim >= 4 and x.is_floating_point() else x
 
 
 def accuracy(model, dataset, **options):
@@ -214,33 +226,6 @@ def seed_interval(values, level=0.95):
         return mean, math.nan, math.nan
     half = float(t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
     return mean, mean - half, mean + half
-
-
-class McNemar(NamedTuple):
-    """statistic: the smaller discordant count (exact) or chi-squared; only_a, only_b: images right in one alone."""
-
-    statistic: float
-    pvalue: float
-    only_a: int
-    only_b: int
-
-
-def mcnemar(correct_a, correct_b):
-    """McNemar's paired test (1947): do two classifiers err equally often on the same images?
-
-    correct_a, correct_b: bool (N,), in the same order of images. Exact binomial up to 25 discordant images, above that
-    chi-squared with continuity correction. Returns McNemar; pvalue is 1 if the two never differ.
-    Raises FerTeachError for an empty set or lengths that differ.
-    """
-    from statsmodels.stats.contingency_tables import mcnemar as test
-
-    a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
-    if a.ndim != 1 or a.shape != b.shape or len(a) == 0:
-        raise FerTeachError(f"needs two lists of equal length, not shapes {a.shape} and {b.shape}")
-    only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
-    table = [[int((a & b).sum()), only_a], [only_b, int((~a & ~b).sum())]]
-    result = test(table, exact=only_a + only_b <= 25, correction=True)
-    return McNemar(float(result.statistic), float(min(1.0, result.pvalue)), only_a, only_b)
 
 
 class Pointing(NamedTuple):

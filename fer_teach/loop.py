@@ -21,7 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from .augment import augment_batch, normalise
 from .errors import FerTeachError
 from .processor import fast_bf16
-from .training import random_state, rate, set_random_state
+from .training import call, random_state, rate, set_random_state
 
 
 def _has_bf16():
@@ -29,20 +29,22 @@ def _has_bf16():
 
 
 class Batches:
-    """Batches of uint8 images and labels from memory: in order, or in a new random order each time."""
+    """Batches from memory, in order or in a new random order each time: (x, target) as `feed` makes them of the rows,
+    or uint8 images and labels without a feed, and then the labels."""
 
-    def __init__(self, dataset, batch, generator=None):
-        self.images, self.labels, self.generator = dataset.images, dataset.labels, generator
-        self.count = math.ceil(len(self.images) / batch)
+    def __init__(self, dataset, batch, generator=None, feed=None):
+        self.dataset, self.generator = dataset, generator
+        self.feed = feed or (lambda dataset, index, generator: (dataset.images[index], dataset.labels[index]))
+        self.count = math.ceil(len(dataset.images) / batch)
 
     def __len__(self):
         return self.count
 
     def __iter__(self):
-        size = len(self.images)
+        size = len(self.dataset.images)
         order = torch.arange(size) if self.generator is None else torch.randperm(size, generator=self.generator)
         for index in order.tensor_split(self.count):
-            yield self.images[index], self.labels[index]
+            yield *self.feed(self.dataset, index, self.generator), self.dataset.labels[index]
 
 
 def logits_of(output):
@@ -53,9 +55,9 @@ def logits_of(output):
 class Learner(L.LightningModule):
     """Steps, optimiser, averaged weights and history of one run."""
 
-    def __init__(self, model, loss, recipe, classes, steps, generator):
+    def __init__(self, model, loss, recipe, classes, steps, generator, fed):
         super().__init__()
-        self.model, self.loss, self.recipe = model, loss, recipe
+        self.model, self.loss, self.recipe, self.fed = model, loss, recipe, fed
         self.classes, self.steps, self.generator = classes, steps, generator
         self.ema = copy.deepcopy(model).eval().requires_grad_(False) if recipe.ema is not None else None
         self.history, self.updates, self.restored = [], 0, None
@@ -89,13 +91,17 @@ class Learner(L.LightningModule):
         self.valid_total, self.valid_right, self.valid_seen = 0.0, 0, 0
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
+        x, target, labels = batch
+        if self.fed:
+            return batch
         if not self.trainer.training:
-            return normalise(batch[0]), batch[1]
-        return augment_batch(*batch, self.classes, self.recipe.augment, self.recipe.label_smoothing, self.generator)
+            return normalise(x), target, labels
+        changes = self.recipe.augment, self.recipe.label_smoothing
+        return *augment_batch(x, labels, self.classes, *changes, self.generator), labels
 
     def training_step(self, batch, index):
-        images, target = batch
-        value = self.loss(self.model(images), target, self.model)
+        x, target, labels = batch
+        value = self.loss(call(self.model, x), target, self.model)
         if value.ndim:
             raise FerTeachError(f"the loss must return a scalar, not a tensor of shape {tuple(value.shape)}")
         if (index % 50 == 0 or value.device.type == "cpu") and not math.isfinite(value.item()):
@@ -103,8 +109,8 @@ class Learner(L.LightningModule):
                 f"the loss became {value.item()} in epoch {self.current_epoch + 1}, step {index + 1}: "
                 "training stopped; a lower learning rate or gradient clipping may help"
             )
-        self.total = self.total + value.detach() * len(images)
-        self.seen += len(images)
+        self.total = self.total + value.detach() * len(labels)
+        self.seen += len(labels)
         self.lr = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
         return value
 
@@ -119,9 +125,9 @@ class Learner(L.LightningModule):
 
     def validation_step(self, batch, index):
         network = self.model if self.ema is None else self.ema
-        images, labels = batch
-        output = network(images)
-        self.valid_total += float(self.loss(output, labels, network)) * len(labels)
+        x, target, labels = batch
+        output = call(network, x)
+        self.valid_total += float(self.loss(output, target, network)) * len(labels)
         self.valid_right += int((logits_of(output).argmax(1) == labels).sum())
         self.valid_seen += len(labels)
 
@@ -255,7 +261,7 @@ def stored(folder, identity):
     return path
 
 
-def run(model, train, valid, loss, recipe, seed, folder, identity, progress):
+def run(model, train, valid, loss, recipe, seed, folder, identity, progress, feed=None):
     """Train and return the Learner; see `training.fit`."""
     path, home = None, next(model.parameters()).device
     callbacks = [Line()] if progress else []
@@ -265,8 +271,9 @@ def run(model, train, valid, loss, recipe, seed, folder, identity, progress):
         callbacks.append(Keep(folder, identity))
     model.to(memory_format=torch.channels_last).train()
     generator = torch.Generator().manual_seed(seed)
-    batches = Batches(train, recipe.batch, generator)
-    learner = Learner(model, loss, recipe, len(train.classes), recipe.epochs * len(batches), generator)
+    batches = Batches(train, recipe.batch, generator, feed)
+    steps = recipe.epochs * len(batches)
+    learner = Learner(model, loss, recipe, len(train.classes), steps, generator, feed is not None)
     with quiet():
         trainer = L.Trainer(
             max_epochs=recipe.epochs,
@@ -282,7 +289,11 @@ def run(model, train, valid, loss, recipe, seed, folder, identity, progress):
             use_distributed_sampler=False,
         )
         trainer.fit(
-            learner, batches, Batches(valid, 512) if valid is not None else None, ckpt_path=path, weights_only=False
+            learner,
+            batches,
+            Batches(valid, 512, feed=feed) if valid is not None else None,
+            ckpt_path=path,
+            weights_only=False,
         )
     learner.trainer = None
     return learner.to(home)

@@ -24,7 +24,14 @@ from . import chapters, paths
 from . import record as records
 
 VARIABLE = "FER_TEACH_KEEP"
-_CELL_CODE = ("training.py", "loop.py", "augment.py", "evaluation.py", "harder.py")  # what a cell computes with
+_CELL_CODE = (
+    "training.py",
+    "loop.py",
+    "augment.py",
+    "evaluation.py",
+    "harder.py",
+    "landmarks.py",
+)  # what a cell computes with
 
 
 def sweep(grid, cell, *, name: str | None = None):

@@ -105,6 +105,11 @@ def rate(step, steps, recipe):
     return low + (1 - low) * (1 - math.cos(math.pi * share)) / 2
 
 
+def call(model, x):
+    """The network's output for x; a tuple holds several arguments."""
+    return model(*x) if isinstance(x, tuple) else model(x)
+
+
 def random_state():
     """The state of Python's, numpy's and torch's global generators."""
     numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
@@ -148,7 +153,7 @@ def _check(dataset, what):
         )
 
 
-def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progress=True):
+def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progress=True, feed=None):
     """Train a network, in place.
 
     model: takes float (B, C, H, W) from `normalise` and returns logits (B, K) or an object with `.logits`; its initial
@@ -158,6 +163,10 @@ def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progres
     draws while training; the global generators are left as they were. directory: checkpoint.ckpt and history.csv go
     there after each epoch; if it holds an unfinished run of the same recipe, seed and data, that run goes on and ends
     with the weights it would have had uninterrupted; a finished one is loaded. progress: show one line as it runs.
+    feed(dataset, index, generator) -> (x, target): what goes into the model and the loss in place of augmented images
+    and labels, for the rows index (int64 (B,)) of a data set; a tuple x is passed as model(*x). It draws from generator
+    alone, which is None where nothing may be drawn (validation). `recipe.augment` and `recipe.label_smoothing` are then
+    not applied: feed and loss do what they want.
 
     Two calls with one seed, one machine and one number of threads give bit-identical weights on a CPU.
     Returns a Fit. Raises FerTeachError for unusable data, a loss that is no number, or a directory of another run.
@@ -167,6 +176,8 @@ def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progres
         _check(valid, "validation")
     if not isinstance(recipe, Recipe):
         raise FerTeachError(f"recipe must be a Recipe, not {type(recipe).__name__}")
+    if feed is not None and recipe.label_smoothing:
+        raise FerTeachError("Recipe.label_smoothing does nothing with a feed: smooth in the loss or in the feed")
     from .loop import run
 
     folder, identity = None, None
@@ -180,5 +191,5 @@ def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progres
             "network": {name: tuple(value.shape) for name, value in model.state_dict().items()},
         }
     with seeded(seed):
-        learner = run(model, train, valid, loss, recipe, seed, folder, identity, progress)
+        learner = run(model, train, valid, loss, recipe, seed, folder, identity, progress, feed)
     return Fit(model.eval(), learner.ema.eval() if learner.ema is not None else None, learner.history)

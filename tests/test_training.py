@@ -210,11 +210,11 @@ def test_batches_are_equal_and_cover_every_image_once():
     from fer_teach.loop import Batches
 
     batches = Batches(bars(129), 64, torch.Generator().manual_seed(0))
-    labels = [label for _, label in batches]
+    labels = [label for *_, label in batches]
     assert [len(x) for x in labels] == [43, 43, 43]
     assert len(batches) == 3
     assert torch.equal(torch.cat(labels).sort()[0], bars(129).labels.sort()[0])
-    assert not torch.equal(torch.cat(labels), torch.cat([label for _, label in batches]))
+    assert not torch.equal(torch.cat(labels), torch.cat([label for *_, label in batches]))
 
 
 def test_a_loss_that_is_no_number_stops_with_its_place():

@@ -1,8 +1,4 @@
-"""Figures in one visual language: one colour and one marker per emotion, opaque paper, small faces drawn sharp.
-
-Every function returns a matplotlib Figure. Images are uint8 tensors or float tensors in [-1, 1] of shape (H, W),
-(1, H, W) or (3, H, W); maps are float arrays (h, w) of any scale.
-"""
+"""Figures that every chapter draws; see the package's docstring for what images and maps are."""
 
 from __future__ import annotations
 
@@ -59,10 +55,10 @@ def gallery(images, titles=None, columns: int = 8, maps=None, size: float = 1.1)
         show(axis, images[i], None if maps is None else maps[i])
         if titles:
             axis.set_title(titles[i], fontsize=11, loc="center", pad=3)
-    return _done(figure)
+    return done(figure)
 
 
-def _done(figure):
+def done(figure):
     """Close a figure for pyplot, so that a notebook shows it once: as the value of its cell."""
     plt.close(figure)
     return figure
@@ -92,36 +88,6 @@ def _unit(values) -> np.ndarray:
     return (values - values.min()) / span if span > 0 else np.zeros_like(values)
 
 
-def mesh(axis, grid, image=None, step: int = 6) -> None:
-    """Draw a sampling grid (H, W, 2), x and y in -1..1, as a mesh over the image that it reads from."""
-    grid = np.asarray(grid)
-    height, width = grid.shape[:2]
-    if image is not None:
-        show(axis, image)
-    x, y = (grid[..., 0] + 1) * width / 2, (grid[..., 1] + 1) * height / 2
-    lines = sorted({*range(0, height, step), height - 1})
-    for i in lines:
-        axis.plot(x[i], y[i], color="#e8590c", lw=0.9)
-        axis.plot(x[:, i], y[:, i], color="#e8590c", lw=0.9)
-    margin = 0.3
-    axis.set(xlim=(-margin * width, (1 + margin) * width), ylim=((1 + margin) * height, -margin * height))
-    axis.set_aspect("equal")
-    axis.axis("off")
-
-
-def transform_panel(image, grid, warped, change: dict[str, float]):
-    """One state of a spatial transformer: the mesh over the input, what it reads, and the change in words."""
-    with plt.rc_context({"figure.constrained_layout.use": False}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(5.6, 3.1))
-        figure.subplots_adjust(0.02, 0.02, 0.98, 0.8, wspace=0.06)
-    mesh(left, grid, image)
-    left.set_title("where it reads", loc="center")
-    show(right, warped)
-    right.set_title("what it reads", loc="center")
-    figure.suptitle(", ".join(f"{name} {value:g}" for name, value in change.items()), fontsize=12)
-    return _done(figure)
-
-
 def curves(histories: dict[str, list[dict]], columns=("train_loss", "valid_loss", "valid_accuracy")):
     """Training curves: histories maps a run's name to its list of per-epoch dicts; one panel per column."""
     markers = "osD^vPX*"
@@ -134,7 +100,7 @@ def curves(histories: dict[str, list[dict]], columns=("train_loss", "valid_loss"
         axis.set(xlabel="epoch", title=column.replace("_", " "))
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].legend()
-    return _done(figure)
+    return done(figure)
 
 
 def confusion(matrix, classes, title: str = ""):
@@ -152,7 +118,7 @@ def confusion(matrix, classes, title: str = ""):
     axis.set(xlabel="predicted (per cent of the true class)", ylabel="true", title=title)
     axis.tick_params(axis="x", rotation=45)
     axis.tick_params(axis="y", rotation=0)
-    return _done(figure)
+    return done(figure)
 
 
 def intervals(labels, means, lows, highs, xlabel: str, reference: float | None = None, reference_label: str = ""):
@@ -167,7 +133,7 @@ def intervals(labels, means, lows, highs, xlabel: str, reference: float | None =
         axis.annotate(reference_label, (reference, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
                       textcoords="offset points", va="top", color="#a03f15", fontsize=11)  # fmt: skip
     axis.set(yticks=rows, yticklabels=labels, xlabel=xlabel, ylim=(-0.6, len(labels) - 0.4))
-    return _done(figure)
+    return done(figure)
 
 
 def heat(values, rows, columns, label: str):
@@ -182,7 +148,7 @@ def heat(values, rows, columns, label: str):
     )  # fmt: skip
     axis.tick_params(axis="x", rotation=90)
     axis.tick_params(axis="y", rotation=0)
-    return _done(figure)
+    return done(figure)
 
 
 def ballots(images, votes, names):
@@ -197,7 +163,7 @@ def ballots(images, votes, names):
         bottom.barh(range(len(used)), counts[used], color=colours)
         bottom.set(xlim=(0, votes.sum(1).max()), yticks=range(len(used)), yticklabels=[names[c] for c in used])
         bottom.xaxis.get_major_locator().set_params(integer=True)
-    return _done(figure)
+    return done(figure)
 
 
 def emotion_lines(x, lines: dict, xlabel: str, ylabel: str):
@@ -207,75 +173,4 @@ def emotion_lines(x, lines: dict, xlabel: str, ylabel: str):
         axis.plot(x, y, label=name, **emotion_style(name))
     axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _done(figure)
-
-
-def thetas(before: dict, after: dict):
-    """Theta less the identity per group of images, before and after training: mean and one standard deviation.
-
-    before, after: group's name -> (N, 2, 3).
-    """
-    names = [rf"$\theta_{{{i}{j}}}$" for i in (1, 2) for j in (1, 2, 3)]
-    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.4), sharey=True)
-    for axis, held, title in zip(axes, (before, after), ("before training", "after training"), strict=True):
-        for number, (group, theta) in enumerate(held.items()):
-            off = np.asarray(theta).reshape(len(theta), 6) - np.eye(2, 3).ravel()
-            at = np.arange(6) + (number - (len(held) - 1) / 2) * 0.16
-            axis.errorbar(at, off.mean(0), off.std(0), fmt="osD^vP"[number], ms=5, lw=1.4, label=group)
-        axis.axhline(0, color="#8a8a8a", lw=0.8, zorder=0)
-        axis.set(xticks=range(6), xticklabels=names, title=title)
-    axes[0].set_ylabel("difference from the identity")
-    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _done(figure)
-
-
-def sliders(function, alt: str, /, **ranges):
-    """A slider per keyword of function(**values) -> Figure or PIL image; ranges: keyword -> (low, high, step, start).
-
-    Under the book's runner these are twins, which work on the page without a kernel, one keyword each, the others
-    left at the function's defaults. With a kernel they are live (ipywidgets) and move together. alt: what the pictures
-    show.
-    """
-    import os
-
-    from .record import VARIABLE
-
-    return _twins(function, alt, ranges) if VARIABLE in os.environ else _live(function, ranges)
-
-
-_GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(min(13rem,100%),1fr));gap:0 1.2rem"
-
-
-def _twins(function, alt: str, ranges: dict):
-    from .twin import twin
-
-    class Twins(list):
-        def _repr_html_(self) -> str:
-            inner = "".join(made._repr_html_() for made in self)
-            small = len(self) > 1 and all(made.width < 240 for made in self)  # such twins stand side by side
-            return f'<div style="{_GRID}">{inner}</div>' if small else inner
-
-    made = Twins()
-    for name, (low, high, step, start) in ranges.items():
-        values = np.arange(low, high + step / 2, step).round(6)
-        frames = [(f"{value:g}", function(**{name: float(value)})) for value in values]
-        alts = [f"{alt}, {name} {value:g}." for value in values]
-        made.append(twin(frames, name, alts, start=int(np.abs(values - start).argmin())))
-    return made
-
-
-def _live(function, ranges: dict):
-    import ipywidgets
-    from IPython.display import display
-
-    def draw(**values):
-        figure = function(**values)
-        display(figure)
-
-    made = {
-        name: ipywidgets.FloatSlider(
-            value=start, min=low, max=high, step=step, description=name, continuous_update=False
-        )
-        for name, (low, high, step, start) in ranges.items()
-    }
-    return ipywidgets.interactive(draw, **made)
+    return done(figure)

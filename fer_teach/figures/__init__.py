@@ -1,0 +1,42 @@
+"""Figures in one visual language: one colour and one marker per emotion, opaque paper, small faces drawn sharp.
+
+Every function returns a matplotlib Figure. Images are uint8 tensors or float tensors in [-1, 1] of shape (H, W),
+(1, H, W) or (3, H, W); maps are float arrays (h, w) of any scale. `base` holds what every chapter draws; a theme's own
+figures have a module of their own.
+"""
+
+from .base import (
+    EMOTIONS,
+    ballots,
+    confusion,
+    curves,
+    emotion_lines,
+    emotion_style,
+    gallery,
+    heat,
+    intervals,
+    pixels,
+    show,
+    use_style,
+)
+from .live import sliders
+from .transformer import mesh, thetas, transform_panel
+
+__all__ = [
+    "EMOTIONS",
+    "ballots",
+    "confusion",
+    "curves",
+    "emotion_lines",
+    "emotion_style",
+    "gallery",
+    "heat",
+    "intervals",
+    "mesh",
+    "pixels",
+    "show",
+    "sliders",
+    "thetas",
+    "transform_panel",
+    "use_style",
+]

@@ -24,8 +24,10 @@ from .processor import fast_bf16
 from .training import call, random_state, rate, set_random_state
 
 
-def _has_bf16():
-    return torch.cuda.is_available() or fast_bf16()
+def precision(recipe):
+    """Lightning's name of the precision that a recipe gets on this machine."""
+    fast = torch.cuda.is_available() or fast_bf16()
+    return "bf16-mixed" if recipe.precision == "bf16" and fast else "32-true"
 
 
 class Batches:
@@ -277,7 +279,7 @@ def run(model, train, valid, loss, recipe, seed, folder, identity, progress, fee
     with quiet():
         trainer = L.Trainer(
             max_epochs=recipe.epochs,
-            precision="bf16-mixed" if recipe.precision == "bf16" and _has_bf16() else "32-true",
+            precision=precision(recipe),
             accelerator="auto",
             devices=1,
             callbacks=callbacks,

@@ -2,7 +2,7 @@
 
 A cell is a function of plain parameters that returns a dict of metrics. Its outcome is kept under a key made of the
 parameters, the code behind it and the data, so a sweep that was stopped goes on where it was, a finished one costs
-nothing, and two processes that run the same sweep share its cells.
+nothing, and two processes that run the same sweep share its cells if they run with the same number of threads.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ def _claim(path: Path, wait: bool):
 
 
 def _code_key(chapter: str, cell) -> dict:
+    import torch
+
     tree = ast.parse(textwrap.dedent(inspect.getsource(cell)))
     package = Path(__file__).parent
     package_code = "".join(chapters.behaviour(ast.parse((package / file).read_text())) for file in _CELL_CODE)
@@ -121,6 +123,7 @@ def _code_key(chapter: str, cell) -> dict:
         "package": hashlib.sha256(package_code.encode()).hexdigest(),
         "data": records.current()["data"]["hash"],
         "profile": records.current()["profile"],
+        "threads": torch.get_num_threads(),  # the last digits depend on it
     }
 
 

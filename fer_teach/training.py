@@ -178,13 +178,14 @@ def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progres
         raise FerTeachError(f"recipe must be a Recipe, not {type(recipe).__name__}")
     if feed is not None and recipe.label_smoothing:
         raise FerTeachError("Recipe.label_smoothing does nothing with a feed: smooth in the loss or in the feed")
-    from .loop import run
+    from .loop import precision, run
 
     folder, identity = None, None
     if directory is not None:
         folder = Path(directory)
         identity = {
             "recipe": asdict(recipe),
+            "precision": precision(recipe),
             "seed": seed,
             "training data": train.fingerprint,
             "validation data": None if valid is None else valid.fingerprint,

@@ -57,6 +57,9 @@ def test_dark_on_a_phone(page, visit):
         return page.scrollWidth > limit ? [...document.querySelectorAll('.bd-article *')].filter(
             part => part.getBoundingClientRect().right > limit + 1).slice(0, 5).map(part => part.outerHTML) : null }""")
     assert wide is None, "the page scrolls sideways"
+    shrunk = """() => [...document.querySelectorAll('.cell_output img')].filter(figure => figure.naturalWidth
+        && !figure.closest('[hidden], .ft-twin') && figure.clientWidth < 0.59 * figure.naturalWidth).map(f => f.alt)"""
+    assert seen.tab.evaluate(shrunk) == [], "a figure too small to read its words"
     seen.tab.mouse.move(200, 400)
     assert seen.tab.evaluate("(scrollTo(500, 0), scrollX)") == 0
     assert problems(seen.tab) == []

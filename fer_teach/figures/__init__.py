@@ -20,23 +20,28 @@ from .base import (
     use_style,
 )
 from .live import sliders
+from .regions import crop_schemes, landmarks_on, region_weights, weight_change
 from .transformer import mesh, thetas, transform_panel
 
 __all__ = [
     "EMOTIONS",
     "ballots",
     "confusion",
+    "crop_schemes",
     "curves",
     "emotion_lines",
     "emotion_style",
     "gallery",
     "heat",
     "intervals",
+    "landmarks_on",
     "mesh",
     "pixels",
+    "region_weights",
     "show",
     "sliders",
     "thetas",
     "transform_panel",
     "use_style",
+    "weight_change",
 ]

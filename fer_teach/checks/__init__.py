@@ -6,6 +6,10 @@ never with the book's solution. One module a chapter; chapters call `checks.name
 
 from .common import Wrong
 from .faces import faces_needed, held_out, plurality
+from .scenes import mirrored, one_word, stable
 from .transformer import nearest_sample, possible_counts, quarter_turn
 
-__all__ = ["Wrong", "faces_needed", "held_out", "nearest_sample", "plurality", "possible_counts", "quarter_turn"]
+__all__ = [
+    "Wrong", "faces_needed", "held_out", "mirrored", "nearest_sample", "one_word", "plurality", "possible_counts",
+    "quarter_turn", "stable",
+]  # fmt: skip

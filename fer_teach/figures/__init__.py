@@ -20,13 +20,16 @@ from .base import (
     use_style,
 )
 from .live import sliders
+from .scenes import beta_panel, embeddings
 from .transformer import mesh, thetas, transform_panel
 
 __all__ = [
     "EMOTIONS",
     "ballots",
+    "beta_panel",
     "confusion",
     "curves",
+    "embeddings",
     "emotion_lines",
     "emotion_style",
     "gallery",

@@ -24,25 +24,28 @@ class Stack:
         return "\n\n".join(map(repr, self.tables))
 
 
-def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str, int]) -> Stack:
+def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str, int], values=()) -> Stack:
     """Record a sweep's frame as the table `name` and show it above the recorded full and paper runs of the same table.
 
     frame: from `sweep`, a row a cell, with a `seed` column where cells were repeated; by: the columns that name a row;
     metrics: shares (0..1), shown in per cent; n: the images behind each share, one number or one a metric. A row of
     several seeds shows mean and 95 % interval over the seeds (Student t); a row of one seed its value and Wilson's
-    interval over the n images.
+    interval over the n images. values: those of the metrics that are no shares (a loss, points): shown as they are,
+    with an interval over the seeds alone.
     """
     n = n if isinstance(n, dict) else dict.fromkeys(metrics, n)
     current = records.current()
     rows = frame.to_dict(orient="records")
     records.table(name, [{**row, "n": n} for row in rows])
-    tables = [_table(rows, by, metrics, n, f"This run: {current['profile']} profile, {current['data']['name']}")]
+    tables = [
+        _table(rows, by, metrics, n, f"This run: {current['profile']} profile, {current['data']['name']}", values)
+    ]
     for path in sorted((paths.results() / current["chapter"]).glob("*.json")):
         recorded = records.read(path)
         kept = recorded["tables"].get(name)
         if kept and _origin(recorded) != _origin(current):
             columns = [metric for metric in metrics if any(metric in row for row in kept)]
-            tables.append(_table(kept, by, columns, kept[0]["n"], provenance(recorded)))
+            tables.append(_table(kept, by, columns, kept[0]["n"], provenance(recorded), values))
     return Stack(tables)
 
 
@@ -59,18 +62,24 @@ def provenance(recorded: dict) -> str:
     )
 
 
-def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int], caption: str) -> Table:
+def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int], caption: str, values=()) -> Table:
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
         groups.setdefault(tuple(row[column] for column in by), []).append(row)
     lines = []
     for key, members in groups.items():
-        cells = [share([m[metric] for m in members if m.get(metric) is not None], n[metric]) for metric in metrics]
+        cells = []
+        for metric in metrics:
+            known = [m[metric] for m in members if m.get(metric) is not None]
+            cells.append(value(known) if metric in values else share(known, n[metric]))
         lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
     heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
+    shares = [metric for metric in metrics if metric not in values]
     most = max(n[metric] for metric in metrics)
     fewer = ", ".join(f"{n[metric]:,} for {metric.replace('_', ' ')}" for metric in metrics if n[metric] != most)
-    about = f"Per cent, with 95 % intervals; {most:,} images{fewer and f', but {fewer}'}."
+    unit = "Per cent" if shares else "Values"
+    plain = f"; {', '.join(m.replace('_', ' ') for m in values)} as they are" if shares and values else ""
+    about = f"{unit}, with 95 % intervals{plain}; {most:,} images{fewer and f', but {fewer}'}."
     return Table(caption, about, [dict(zip(heads, line, strict=True)) for line in lines])
 
 
@@ -83,6 +92,14 @@ def share(values: list[float], n: int) -> str:
     else:
         mean, low, high = evaluation.seed_interval(values)
     return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def value(values: list[float]) -> str:
+    """Numbers that are no shares as text: one as it is, several seeds as mean and t interval."""
+    if not values:
+        return "not measured"
+    mean, low, high = evaluation.seed_interval(values)
+    return f"{mean:.3g}" if len(values) == 1 else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def _word(value) -> str:

@@ -7,9 +7,22 @@ never with the book's solution. One module a chapter; chapters call `checks.name
 from .common import Wrong
 from .faces import faces_needed, held_out, plurality
 from .regions import equal_cost_side, reaches_crops, softmax_bounds, top_k_pool
+from .scenes import mirrored, one_word, stable
 from .transformer import nearest_sample, possible_counts, quarter_turn
 
 __all__ = [
-    "Wrong", "equal_cost_side", "faces_needed", "held_out", "nearest_sample", "plurality", "possible_counts",
-    "quarter_turn", "reaches_crops", "softmax_bounds", "top_k_pool",
-]  # fmt: skip
+    "Wrong",
+    "equal_cost_side",
+    "faces_needed",
+    "held_out",
+    "mirrored",
+    "nearest_sample",
+    "one_word",
+    "plurality",
+    "possible_counts",
+    "quarter_turn",
+    "reaches_crops",
+    "softmax_bounds",
+    "stable",
+    "top_k_pool",
+]

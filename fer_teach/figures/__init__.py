@@ -21,14 +21,17 @@ from .base import (
 )
 from .live import sliders
 from .regions import crop_schemes, landmarks_on, region_weights, weight_change
+from .scenes import beta_panel, embeddings
 from .transformer import mesh, thetas, transform_panel
 
 __all__ = [
     "EMOTIONS",
     "ballots",
+    "beta_panel",
     "confusion",
     "crop_schemes",
     "curves",
+    "embeddings",
     "emotion_lines",
     "emotion_style",
     "gallery",

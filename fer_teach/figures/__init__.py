@@ -19,6 +19,7 @@ from .base import (
     show,
     use_style,
 )
+from .hybrid import margin, regions, states
 from .live import sliders
 from .transformer import mesh, thetas, transform_panel
 
@@ -32,10 +33,13 @@ __all__ = [
     "gallery",
     "heat",
     "intervals",
+    "margin",
     "mesh",
     "pixels",
+    "regions",
     "show",
     "sliders",
+    "states",
     "thetas",
     "transform_panel",
     "use_style",

@@ -60,7 +60,41 @@ def preact_resnet18(batch, precision, count):
     return "PreActResNet18", chapter.PreActResNet18(8), noise((1, 32, 32), 8, count), loss, recipe, feed
 
 
-BUILDERS = {"01_deep_emotion": deep_emotion, "03_feratt": feratt, "03_feratt_baseline": preact_resnet18}
+def attentive_hybrid(plan):
+    """As deep_emotion, and a feed, of a plan of chapter 04: "small" or "large"."""
+
+    def build(batch, precision, count):
+        from fer_teach import chapters
+
+        chapter = chapters.load("04_attentive_hybrid")
+        chosen, dataset = chapter.PLANS[plan], noise((1, 48, 48), 7, count)
+        face = mean_landmarks().expand(count, 68, 2).clone()
+        recipe = replace(chosen["recipe"], precision=precision, batch=batch or chosen["recipe"].batch)
+        model = chapter.AttentiveHybrid(num_classes=7, **chosen["network"])
+
+        def loss(output, target, model):
+            return chapter.hybrid_loss(output, target)
+
+        network = f"AttentiveHybrid, {plan}"
+        return network, model, replace(dataset, landmarks=face), loss, recipe, chapter.feeder(chosen["augment"])
+
+    return build
+
+
+def mean_landmarks():
+    """The rendered faces' mean shape (68, 2) in an image of 48 pixels."""
+    from fer_teach import data
+
+    return data.load("rendered", split="valid").resize(48).landmarks.mean(0)
+
+
+BUILDERS = {
+    "01_deep_emotion": deep_emotion,
+    "03_feratt": feratt,
+    "03_feratt_baseline": preact_resnet18,
+    "04_attentive_hybrid": attentive_hybrid("small"),
+    "04_attentive_hybrid, large": attentive_hybrid("large"),
+}
 
 
 def noise(shape, classes, count):
@@ -91,10 +125,10 @@ def measure(chapter, batch=None, precision="bf16", seconds=5.0, count=4096):
 
     torch.manual_seed(0)
     network, model, dataset, loss, recipe, *feed = BUILDERS[chapter](batch, precision, count)
-    feed = feed[0] if feed else None
+    options = {"loss": loss, "seed": 0, "progress": False, "feed": feed[0] if feed else None}
 
     def epochs(count):
-        run = fit(model, dataset, loss=loss, recipe=replace(recipe, epochs=count), seed=0, progress=False, feed=feed)
+        run = fit(model, dataset, recipe=replace(recipe, epochs=count), **options)
         return [row["seconds"] for row in run.history[1:]]
 
     times = epochs(max(3, 1 + math.ceil(seconds / epochs(2)[0])))

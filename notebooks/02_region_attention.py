@@ -45,7 +45,7 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from fer_teach import claims, contrasts, data, evaluation, figures, landmarks, tables, training
+from fer_teach import claims, data, differences, evaluation, figures, landmarks, tables, training
 from fer_teach.faces.occluders import cover
 from fer_teach.frozen import answers, reader
 from fer_teach.hardfaces import by_rule, hard_subsets
@@ -773,7 +773,7 @@ tables.show("variants", variants, ["variant"], [c for c in columns if c in varia
 
 # %%
 pairs = [("full", "mean"), ("full", "plain"), ("self", "mean"), ("self+relation", "self"), ("full", "self+relation")]
-contrasts.show("variants", "variant", pairs, [c for c in ("all", "hard", "occluded", "pose_30", "covered") if c in variants])
+differences.show("variants", "variant", pairs, [c for c in ("all", "hard", "occluded", "pose_30", "covered") if c in variants])
 
 # %% mystnb={"image": {"alt": "Four faces, one clean, one turned, two covered, and under each six bars: how much the whole face, the two eyes, the nose and the two corners of the mouth weigh in what the network reads."}}
 fit, feed = fitted(sets, looks, PROFILE, SEED)

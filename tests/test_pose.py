@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fer_teach import contrasts, data, record, tables
+from fer_teach import data, differences, record, tables
 from fer_teach.faces.occluders import cover
 from fer_teach.faces.render import rotation
 from fer_teach.frozen import answers, reader
@@ -100,7 +100,7 @@ class Tiny(list):
     name, fingerprint = "rendered", "0" * 16
 
 
-def test_contrasts_pair_the_seeds(monkeypatch, tmp_path):
+def test_differences_pair_the_seeds(monkeypatch, tmp_path):
     from fer_teach import evaluation, paths
 
     monkeypatch.setattr(paths, "results", lambda: tmp_path)
@@ -108,10 +108,10 @@ def test_contrasts_pair_the_seeds(monkeypatch, tmp_path):
     rows = [{"variant": v, "seed": s, "all": 0.7 + 0.1 * s + d} for v, d in (("a", 0.02), ("b", 0.0)) for s in range(3)]
     rows[0]["all"] += 0.01
     tables.show("variants", pd.DataFrame(rows), ["variant"], ["all"], n=50)
-    (row,) = contrasts.show("variants", "variant", [("a", "b")], ["all"]).tables[0].rows
+    (row,) = differences.show("variants", "variant", [("a", "b")], ["all"]).tables[0].rows
     made = evaluation.paired_seeds([0.73, 0.82, 0.92], [0.7, 0.8, 0.9])
     assert row["difference"] == "a - b"
     assert row["all"] == f"+2.3 [{100 * made.low:+.1f}, {100 * made.high:+.1f}]\np = {made.pvalue:.3f}"
-    missing = contrasts.show("variants", "variant", [("a", "c")], ["all"])
+    missing = differences.show("variants", "variant", [("a", "c")], ["all"])
     assert missing.tables == []
     record._state.clear()

@@ -6,6 +6,7 @@ never with the book's solution. One module a chapter; chapters call `checks.name
 
 from .common import Wrong
 from .faces import faces_needed, held_out, plurality
+from .hybrid import gain_in_errors, lstm_step, mirrored_landmarks, smallest_gain
 from .regions import equal_cost_side, reaches_crops, softmax_bounds, top_k_pool
 from .scenes import mirrored, one_word, stable
 from .transformer import nearest_sample, possible_counts, quarter_turn
@@ -14,14 +15,18 @@ __all__ = [
     "Wrong",
     "equal_cost_side",
     "faces_needed",
+    "gain_in_errors",
     "held_out",
+    "lstm_step",
     "mirrored",
+    "mirrored_landmarks",
     "nearest_sample",
     "one_word",
     "plurality",
     "possible_counts",
     "quarter_turn",
     "reaches_crops",
+    "smallest_gain",
     "softmax_bounds",
     "stable",
     "top_k_pool",

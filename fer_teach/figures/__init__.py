@@ -19,8 +19,9 @@ from .base import (
     show,
     use_style,
 )
+from .crops import crop_schemes, landmarks_on, region_weights, weight_change
+from .hybrid import margin, regions, states
 from .live import sliders
-from .regions import crop_schemes, landmarks_on, region_weights, weight_change
 from .scenes import beta_panel, embeddings
 from .transformer import mesh, thetas, transform_panel
 
@@ -38,11 +39,14 @@ __all__ = [
     "heat",
     "intervals",
     "landmarks_on",
+    "margin",
     "mesh",
     "pixels",
     "region_weights",
+    "regions",
     "show",
     "sliders",
+    "states",
     "thetas",
     "transform_panel",
     "use_style",

@@ -154,7 +154,7 @@ def measure(chapter, batch=None, precision="bf16", seconds=5.0, count=4096):
     times = epochs(max(3, 1 + math.ceil(seconds / epochs(2)[0])))
     scale = 1 if sys.platform == "darwin" else 1024
     return {
-        "chapter": chapter,
+        "chapter": chapter.partition(",")[0],
         "network": network,
         "parameters": sum(p.numel() for p in model.parameters()),
         "batch": recipe.batch,

@@ -24,13 +24,14 @@ class Stack:
         return "\n\n".join(map(repr, self.tables))
 
 
-def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str, int]) -> Stack:
+def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str, int | None]) -> Stack:
     """Record a sweep's frame as the table `name` and show it above the recorded full and paper runs of the same table.
 
     frame: from `sweep`, a row a cell, with a `seed` column where cells were repeated; by: the columns that name a row;
     metrics: shares (0..1), shown in per cent; n: the images behind each share, one number or one a metric. A row of
     several seeds shows mean and 95 % interval over the seeds (Student t); a row of one seed its value and Wilson's
-    interval over the n images.
+    interval over the n images. A metric whose n is None is no share: it is shown as it is, and without an interval
+    where there is one seed.
     """
     n = n if isinstance(n, dict) else dict.fromkeys(metrics, n)
     current = records.current()
@@ -59,30 +60,49 @@ def provenance(recorded: dict) -> str:
     )
 
 
-def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int], caption: str) -> Table:
+def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int | None], caption: str) -> Table:
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
         groups.setdefault(tuple(row[column] for column in by), []).append(row)
     lines = []
     for key, members in groups.items():
-        cells = [share([m[metric] for m in members if m.get(metric) is not None], n[metric]) for metric in metrics]
+        held = {metric: [m[metric] for m in members if _is_number(m.get(metric))] for metric in metrics}
+        cells = [share(held[metric], n[metric]) for metric in metrics]
         lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
     heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
-    most = max(n[metric] for metric in metrics)
-    fewer = ", ".join(f"{n[metric]:,} for {metric.replace('_', ' ')}" for metric in metrics if n[metric] != most)
-    about = f"Per cent, with 95 % intervals; {most:,} images{fewer and f', but {fewer}'}."
-    return Table(caption, about, [dict(zip(heads, line, strict=True)) for line in lines])
+    return Table(caption, _about(metrics, n), [dict(zip(heads, line, strict=True)) for line in lines])
 
 
-def share(values: list[float], n: int) -> str:
-    """Shares as text in per cent: several seeds as mean and t interval, one as value and Wilson interval over n."""
+def _about(metrics: list[str], n: dict[str, int | None]) -> str:
+    counts = {metric.replace("_", " "): n[metric] for metric in metrics if n[metric] is not None}
+    plain = ", ".join(metric.replace("_", " ") for metric in metrics if n[metric] is None)
+    if not counts:
+        return "Means, with 95 % intervals over the seeds."
+    most = max(counts.values())
+    fewer = ", ".join(f"{count:,} for {name}" for name, count in counts.items() if count != most)
+    images = f"{most:,} images{fewer and f', but {fewer}'}"
+    return f"Per cent, with 95 % intervals; {images}{plain and f'; not in per cent: {plain}'}."
+
+
+def share(values: list[float], n: int | None) -> str:
+    """Shares as text in per cent: several seeds as mean and t interval, one as value and Wilson interval over n.
+
+    n None: no shares, but values of any size, as they are; one seed alone then has no interval.
+    """
     if not values:
         return "not measured"
+    if n is None:
+        mean, low, high = evaluation.seed_interval(values)
+        return f"{mean:.3g}" + (f" [{low:.3g}, {high:.3g}]" if len(values) > 1 else "")
     if len(values) == 1:
         mean, (low, high) = values[0], evaluation.wilson(round(values[0] * n), n)
     else:
         mean, low, high = evaluation.seed_interval(values)
     return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _is_number(value) -> bool:
+    return value is not None and value == value  # nan differs from itself
 
 
 def _word(value) -> str:

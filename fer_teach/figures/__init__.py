@@ -20,6 +20,7 @@ from .base import (
     use_style,
 )
 from .live import sliders
+from .relation import maps_over_time, part_shares, rate_range
 from .transformer import mesh, thetas, transform_panel
 
 __all__ = [
@@ -32,8 +33,11 @@ __all__ = [
     "gallery",
     "heat",
     "intervals",
+    "maps_over_time",
     "mesh",
+    "part_shares",
     "pixels",
+    "rate_range",
     "show",
     "sliders",
     "thetas",

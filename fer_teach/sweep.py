@@ -31,6 +31,7 @@ _CELL_CODE = (
     "evaluation.py",
     "harder.py",
     "landmarks.py",
+    "parts.py",
 )  # what a cell computes with
 
 

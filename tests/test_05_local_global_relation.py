@@ -171,6 +171,15 @@ def test_the_logit_is_the_evidence_weighed_by_the_map(m):
     torch.testing.assert_close(m.Found(logit, found).logits.softmax(1)[:, 1], logit.sigmoid())
 
 
+def test_a_spread_map_is_the_mean_of_its_neighbours_and_leaves_the_logit_alone(m):
+    made, x = generator(m), torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        (logit, found), made.spread = made(x), 1
+        same, spread = made(x)
+    torch.testing.assert_close(same, logit)
+    torch.testing.assert_close(spread[:, 0, 7, 3], found[:, 0, 6:9, 2:5].mean((1, 2)))
+
+
 def test_the_first_loss_is_ln_2_whatever_the_labels(m):
     made, x = m.AttentionMapGenerator(), torch.randn(8, 1, 64, 64)
     for labels in (torch.zeros(8), torch.ones(8), torch.arange(8) % 2):

@@ -1158,4 +1158,5 @@ checks.push(push)
 # ```{bibliography}
 # :filter: docname in docnames
 # :keyprefix: l-
+# :labelprefix: L
 # ```

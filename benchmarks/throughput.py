@@ -19,7 +19,7 @@ from dataclasses import replace
 
 
 def deep_emotion(batch, precision, count):
-    """(network's name, model, data set, loss, recipe) of chapter 01."""
+    """(network's name, model, data set, loss, recipe[, feed]) of chapter 01."""
     from fer_teach import chapters, training
 
     chapter = chapters.load("01_deep_emotion")
@@ -32,7 +32,69 @@ def deep_emotion(batch, precision, count):
     return "DeepEmotion", chapter.DeepEmotion(num_classes=7), noise((1, 48, 48), 7, count), loss, recipe
 
 
-BUILDERS = {"01_deep_emotion": deep_emotion}
+def feratt(batch, precision, count):
+    """The same of chapter 03, at the size of the authors' code: ResNet-34 encoder, eight blocks, 64 pixels."""
+    from fer_teach import chapters, training
+
+    chapter = chapters.load("03_feratt")
+    feed = chapter.feed_for("originals")
+    recipe = training.Recipe(batch=batch or 32, precision=precision, lr=1e-4)
+    network = chapter.FERAtt(num_classes=8, encoder="resnet34")
+    return "FERAtt, ResNet-34 encoder", network, noise((1, 64, 64), 8, count), chapter.feratt_loss, recipe, feed
+
+
+def preact_resnet18(batch, precision, count):
+    """The classifier of chapter 03 alone, on 32 pixels."""
+    from fer_teach import chapters, training
+
+    chapter = chapters.load("03_feratt")
+
+    def loss(out, target, model):
+        return chapter.feratt_loss(out, target, model, rep=False)
+
+    def feed(dataset, index, generator):
+        x = training.normalise(dataset.images[index]).expand(-1, 3, -1, -1)
+        return x, (dataset.labels[index], None)
+
+    recipe = training.Recipe(batch=batch or 64, precision=precision, lr=1e-4)
+    return "PreActResNet18", chapter.PreActResNet18(8), noise((1, 32, 32), 8, count), loss, recipe, feed
+
+
+def attentive_hybrid(plan):
+    """As deep_emotion, and a feed, of a plan of chapter 04: "small" or "large"."""
+
+    def build(batch, precision, count):
+        from fer_teach import chapters
+
+        chapter = chapters.load("04_attentive_hybrid")
+        chosen, dataset = chapter.PLANS[plan], noise((1, 48, 48), 7, count)
+        face = mean_landmarks().expand(count, 68, 2).clone()
+        recipe = replace(chosen["recipe"], precision=precision, batch=batch or chosen["recipe"].batch)
+        model = chapter.AttentiveHybrid(num_classes=7, **chosen["network"])
+
+        def loss(output, target, model):
+            return chapter.hybrid_loss(output, target)
+
+        network = f"AttentiveHybrid, {plan}"
+        return network, model, replace(dataset, landmarks=face), loss, recipe, chapter.feeder(chosen["augment"])
+
+    return build
+
+
+def mean_landmarks():
+    """The rendered faces' mean shape (68, 2) in an image of 48 pixels."""
+    from fer_teach import data
+
+    return data.load("rendered", split="valid").resize(48).landmarks.mean(0)
+
+
+BUILDERS = {
+    "01_deep_emotion": deep_emotion,
+    "03_feratt": feratt,
+    "03_feratt_baseline": preact_resnet18,
+    "04_attentive_hybrid": attentive_hybrid("small"),
+    "04_attentive_hybrid, large": attentive_hybrid("large"),
+}
 
 
 def noise(shape, classes, count):
@@ -62,10 +124,11 @@ def measure(chapter, batch=None, precision="bf16", seconds=5.0, count=4096):
     from fer_teach.training import fit
 
     torch.manual_seed(0)
-    network, model, dataset, loss, recipe = BUILDERS[chapter](batch, precision, count)
+    network, model, dataset, loss, recipe, *feed = BUILDERS[chapter](batch, precision, count)
+    options = {"loss": loss, "seed": 0, "progress": False, "feed": feed[0] if feed else None}
 
     def epochs(count):
-        run = fit(model, dataset, loss=loss, recipe=replace(recipe, epochs=count), seed=0, progress=False)
+        run = fit(model, dataset, recipe=replace(recipe, epochs=count), **options)
         return [row["seconds"] for row in run.history[1:]]
 
     times = epochs(max(3, 1 + math.ceil(seconds / epochs(2)[0])))

@@ -71,8 +71,7 @@ def _warm_up(settings: Settings) -> None:
     """Decode the data set once, here, where its progress is seen and its errors are the user's."""
     from . import data
 
-    for split in ("train", "valid", "test"):
-        data.load(settings.data, root=settings.root, split=split)
+    data.splits(settings.data, root=settings.root)
 
 
 @contextmanager

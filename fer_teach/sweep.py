@@ -31,6 +31,8 @@ _CELL_CODE = (
     "evaluation.py",
     "harder.py",
     "landmarks.py",
+    "frozen.py",
+    "hardfaces.py",
     "parts.py",
 )  # what a cell computes with
 

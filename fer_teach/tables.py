@@ -24,26 +24,28 @@ class Stack:
         return "\n\n".join(map(repr, self.tables))
 
 
-def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str, int | None]) -> Stack:
+def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str, int], values=()) -> Stack:
     """Record a sweep's frame as the table `name` and show it above the recorded full and paper runs of the same table.
 
     frame: from `sweep`, a row a cell, with a `seed` column where cells were repeated; by: the columns that name a row;
     metrics: shares (0..1), shown in per cent; n: the images behind each share, one number or one a metric. A row of
     several seeds shows mean and 95 % interval over the seeds (Student t); a row of one seed its value and Wilson's
-    interval over the n images. A metric whose n is None is no share: it is shown as it is, and without an interval
-    where there is one seed.
+    interval over the n images. values: those of the metrics that are no shares (a loss, points): shown as they are,
+    with an interval over the seeds alone.
     """
     n = n if isinstance(n, dict) else dict.fromkeys(metrics, n)
     current = records.current()
     rows = frame.to_dict(orient="records")
     records.table(name, [{**row, "n": n} for row in rows])
-    tables = [_table(rows, by, metrics, n, f"This run: {current['profile']} profile, {current['data']['name']}")]
+    tables = [
+        _table(rows, by, metrics, n, f"This run: {current['profile']} profile, {current['data']['name']}", values)
+    ]
     for path in sorted((paths.results() / current["chapter"]).glob("*.json")):
         recorded = records.read(path)
         kept = recorded["tables"].get(name)
         if kept and _origin(recorded) != _origin(current):
             columns = [metric for metric in metrics if any(metric in row for row in kept)]
-            tables.append(_table(kept, by, columns, kept[0]["n"], provenance(recorded)))
+            tables.append(_table(kept, by, columns, kept[0]["n"], provenance(recorded), values))
     return Stack(tables)
 
 
@@ -60,45 +62,44 @@ def provenance(recorded: dict) -> str:
     )
 
 
-def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int | None], caption: str) -> Table:
+def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int], caption: str, values=()) -> Table:
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
         groups.setdefault(tuple(row[column] for column in by), []).append(row)
     lines = []
     for key, members in groups.items():
-        held = {metric: [m[metric] for m in members if _is_number(m.get(metric))] for metric in metrics}
-        cells = [share(held[metric], n[metric]) for metric in metrics]
+        cells = []
+        for metric in metrics:
+            known = [m[metric] for m in members if _is_number(m.get(metric))]
+            cells.append(value(known) if metric in values else share(known, n[metric]))
         lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
     heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
-    return Table(caption, _about(metrics, n), [dict(zip(heads, line, strict=True)) for line in lines])
+    shares = [metric for metric in metrics if metric not in values]
+    most = max(n[metric] for metric in metrics)
+    fewer = ", ".join(f"{n[metric]:,} for {metric.replace('_', ' ')}" for metric in metrics if n[metric] != most)
+    unit = "Per cent" if shares else "Values"
+    plain = f"; {', '.join(m.replace('_', ' ') for m in values)} as they are" if shares and values else ""
+    about = f"{unit}, with 95 % intervals{plain}; {most:,} images{fewer and f', but {fewer}'}."
+    return Table(caption, about, [dict(zip(heads, line, strict=True)) for line in lines])
 
 
-def _about(metrics: list[str], n: dict[str, int | None]) -> str:
-    counts = {metric.replace("_", " "): n[metric] for metric in metrics if n[metric] is not None}
-    plain = ", ".join(metric.replace("_", " ") for metric in metrics if n[metric] is None)
-    if not counts:
-        return "Means, with 95 % intervals over the seeds."
-    most = max(counts.values())
-    fewer = ", ".join(f"{count:,} for {name}" for name, count in counts.items() if count != most)
-    images = f"{most:,} images{fewer and f', but {fewer}'}"
-    return f"Per cent, with 95 % intervals; {images}{plain and f'; not in per cent: {plain}'}."
-
-
-def share(values: list[float], n: int | None) -> str:
-    """Shares as text in per cent: several seeds as mean and t interval, one as value and Wilson interval over n.
-
-    n None: no shares, but values of any size, as they are; one seed alone then has no interval.
-    """
+def share(values: list[float], n: int) -> str:
+    """Shares as text in per cent: several seeds as mean and t interval, one as value and Wilson interval over n."""
     if not values:
         return "not measured"
-    if n is None:
-        mean, low, high = evaluation.seed_interval(values)
-        return f"{mean:.3g}" + (f" [{low:.3g}, {high:.3g}]" if len(values) > 1 else "")
     if len(values) == 1:
         mean, (low, high) = values[0], evaluation.wilson(round(values[0] * n), n)
     else:
         mean, low, high = evaluation.seed_interval(values)
     return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def value(values: list[float]) -> str:
+    """Numbers that are no shares as text: one as it is, several seeds as mean and t interval."""
+    if not values:
+        return "not measured"
+    mean, low, high = evaluation.seed_interval(values)
+    return f"{mean:.3g}" if len(values) == 1 else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def _is_number(value) -> bool:

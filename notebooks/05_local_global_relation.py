@@ -39,13 +39,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from skimage.feature import hog
 from torch import nn
 
-from fer_teach import claims, data, evaluation, figures, tables, training
+from fer_teach import claims, contrasts, data, evaluation, figures, tables, training
 from fer_teach.errors import FerTeachError
 from fer_teach.htmltable import Table
 from fer_teach.parts import part_masks
@@ -516,11 +515,12 @@ grid = [
     for part in named for fault in named[part] for seed in SEEDS[: 3 if fault == "healthy" else 1]
 ]
 spoiled = sweep(grid, faults)
-n = {"bce": None, "auc": None, "accuracy_unbalanced": len(weak["valid"]), "auc_unbalanced": None}
-tables.Stack([
-    table for part, own in spoiled.groupby("part")
-    for table in tables.show(f"faults_{part}", own, ["part", "fault"], ["bce", "accuracy", *list(n)[1:]], {**n, "accuracy": len(lessons[part]["valid"])}).tables
-])
+def fault_table(part):
+    own, n, every = spoiled[spoiled["part"] == part], len(lessons[part]["valid"]), len(weak["valid"])
+    n = {"bce": n, "accuracy": n, "auc": n, "accuracy_unbalanced": every, "auc_unbalanced": every}
+    return tables.show(f"faults_{part}", own, ["part", "fault"], list(n), n, values=["bce", "auc", "auc_unbalanced"])
+
+tables.Stack([table for part in named for table in fault_table(part).tables])
 
 # %% mystnb={"image": {"alt": "Curves of training loss, validation loss and validation accuracy. The report's log lies flat at 0.69 and one half; so does our run with shifted labels. The healthy run falls, and its accuracy rises."}}
 runs = {fault: generator_for(weak, PROFILE, "eyes", SEED, fault)[0].history[:10] for fault in named["eyes"] if fault != "no place term"}
@@ -600,7 +600,7 @@ def alignment(part, shift):
     return {"auc": word_scores(fits[part][0].best, replace(valid, labels=valid.labels.roll(shift)))["auc"]}
 
 slips = sweep({"part": list(PARTS), "shift": [-2, -1, 0, 1, 2]}, alignment)
-tables.show("alignment", slips, ["part", "shift"], ["auc"], {"auc": None})
+tables.show("alignment", slips, ["part", "shift"], ["auc"], len(lessons["eyes"]["valid"]), values=["auc"])
 
 # %% [markdown]
 # ## Frozen and moved
@@ -951,8 +951,11 @@ cached = {name: with_maps(split, generators) for name, split in splits.items()}
 lengths = {name: len(split) for name, split in splits.items()}
 
 def ablation(variant, seed):
-    network = related(cached, generators, PROFILE, seed, variant).best
-    return {name: evaluation.accuracy(network, cached[name], feed=feed_with_maps) for name in ("valid", "test")}
+    network, got = related(cached, generators, PROFILE, seed, variant).best, {}
+    for name in ("valid", "test"):
+        right = evaluation.predict(network, cached[name], feed=feed_with_maps).argmax(1) == cached[name].labels
+        got |= {name: right.float().mean(), "right": contrasts.pack(right)}
+    return got  # "right": of the test images
 
 rungs = ["global", "weights learned"] if PROFILE == "quick" else list(VARIANTS)
 built = sweep({"variant": rungs, "seed": SEEDS}, ablation)
@@ -963,35 +966,21 @@ for variant, scores in built.groupby("variant")["test"]:
 tables.show("ablation", built, ["variant"], ["valid", "test"], n=lengths)
 
 # %% [markdown]
-# Intervals that overlap do not settle anything; differences under the same seed can. Here they are in points of test accuracy, with Student's interval over the seeds and the probability of
-# so large a mean difference where there is none (paired t test). An interval that contains 0 says: not shown here.
+# Intervals that overlap do not settle anything; differences under the same seed can, and so can the images that only one of two networks reads right: McNemar's test
+# {cite}`l-mcnemar1947note`. An interval that contains 0 says: not shown here.
 
 # %%
 steps = [("with local", "global"), ("with contrast", "with local"), ("weights fixed", "with contrast"), ("weights learned", "weights fixed"),
          ("weights learned", "global"), ("weights learned", "global, wider"), ("weights learned", "maps of ones")]  # fmt: skip
-by_seed = built.pivot(index="seed", columns="variant", values="test")
-differences = [
-    {"step": f"{a} – {b}", "seed": seed, "points": 100 * (by_seed[a][seed] - by_seed[b][seed]), "p": evaluation.paired_seeds(by_seed[a], by_seed[b]).pvalue}
-    for a, b in steps if a in by_seed and b in by_seed for seed in by_seed.index
-]
-for a, b in steps[4:]:
-    if a in by_seed and b in by_seed and len(by_seed) > 1:
-        paired = evaluation.paired_seeds(by_seed[a], by_seed[b])
-        record(**{f"gain_over_{b.replace(', ', '_').replace(' ', '_')}": paired.mean}, n=paired.n, interval=(paired.low, paired.high))
-tables.show("steps", pd.DataFrame(differences), ["step"], ["points", "p"], {"points": None, "p": None})
-
-# %% [markdown]
-# One more pair, image by image: of the test faces that exactly one of two networks reads right, how many fall to each? That is McNemar's test {cite}`l-mcnemar1947note`; it speaks about these two
-# trained networks, not about their designs.
-
-# %%
-right = {
-    v: evaluation.predict(related(cached, generators, PROFILE, SEED, v).best, cached["test"], feed=feed_with_maps).argmax(1) == test.labels
-    for v in ("global", "weights learned")
-}
-versus = evaluation.mcnemar(right["weights learned"], right["global"])
-record(mcnemar_only_relation=versus.only_a, mcnemar_only_global=versus.only_b, n=len(test))
-print(f"only the whole network right: {versus.only_a}, only the global branch right: {versus.only_b}, p = {versus.pvalue:.2g}")
+steps = {f"{a} : {b}": ({"variant": a}, {"variant": b}) for a, b in steps if {a, b} <= set(rungs)}
+compared = contrasts.pairs(built, steps, len(test))
+for name, (_, other) in steps.items():
+    if name.startswith("weights learned") and len(SEEDS) > 1:
+        by_seed = [(row["a"], row["b"]) for row in compared if row["contrast"] == name]
+        gain = evaluation.paired_seeds(*zip(*by_seed, strict=True))
+        slug = other["variant"].replace(", ", "_").replace(" ", "_")
+        record(**{f"gain_over_{slug}": gain.mean}, n=gain.n, interval=(gain.low, gain.high))
+contrasts.show("steps", compared)
 
 # %% [markdown]
 # ## Whom does the unit listen to?

@@ -22,6 +22,27 @@ def occlude(image: np.ndarray, landmarks: np.ndarray, kind: str, rng: np.random.
     return image * (1 - alpha[..., None]) + alpha[..., None] * np.clip(colour, 0, 1), alpha
 
 
+def cover(images, landmarks, seed: int = 0, kinds=KINDS, least: float = 0.03):
+    """The same faces with a thing in front of each. images: uint8 (N, C, S, S), C 1 or 3; landmarks: (N, 68, 2).
+
+    kinds: what to draw from; least: the share of the picture that the thing must hide (it is drawn again, up to 20
+    times). Returns uint8 images of the same shape and what the things cover, float32 (N, S, S) in 0..1.
+    """
+    import torch
+
+    rng, made, covers = np.random.default_rng(seed), [], []
+    for image, points in zip(images.numpy(), landmarks.numpy(), strict=True):
+        picture = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0) / 255.0
+        for _ in range(20):
+            hidden, alpha = occlude(picture, points, str(rng.choice(kinds)), rng)
+            if alpha.mean() >= least:
+                break
+        hidden = hidden @ np.array([[0.299], [0.587], [0.114]]) if len(image) == 1 else hidden
+        made.append(np.rint(255 * hidden).clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+        covers.append(alpha)
+    return torch.from_numpy(np.stack(made)), torch.from_numpy(np.stack(covers).astype(np.float32))
+
+
 def _rounded(shape, colour, rng, depth):
     """Shade a flat shape as if it bulged: lighter in the middle and on one side, with some grain."""
     inside = cv2.distanceTransform((shape > 0).astype(np.uint8), cv2.DIST_L2, 3)

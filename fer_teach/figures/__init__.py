@@ -19,28 +19,40 @@ from .base import (
     show,
     use_style,
 )
+from .crops import crop_schemes, landmarks_on, region_weights, weight_change
+from .hybrid import margin, regions, states
 from .live import sliders
 from .relation import maps_over_time, part_shares, rate_range
+from .scenes import beta_panel, embeddings
 from .transformer import mesh, thetas, transform_panel
 
 __all__ = [
     "EMOTIONS",
     "ballots",
+    "beta_panel",
     "confusion",
+    "crop_schemes",
     "curves",
+    "embeddings",
     "emotion_lines",
     "emotion_style",
     "gallery",
     "heat",
     "intervals",
     "maps_over_time",
+    "landmarks_on",
+    "margin",
     "mesh",
     "part_shares",
     "pixels",
     "rate_range",
+    "region_weights",
+    "regions",
     "show",
     "sliders",
+    "states",
     "thetas",
     "transform_panel",
     "use_style",
+    "weight_change",
 ]

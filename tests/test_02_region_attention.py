@@ -1,0 +1,465 @@
+"""Proofs of chapter 02, written from the method's description and run on the chapter's own method cells."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fer_teach import chapters, checks
+
+D = 12
+
+
+@pytest.fixture(scope="module")
+def m():
+    return chapters.load("02_region_attention")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(314)
+
+
+class Flat(nn.Module):
+    """A backbone whose features are a linear map of a region's pixels: the same for a region wherever it stands."""
+
+    def __init__(self, features=D):
+        super().__init__()
+        self.linear = nn.Linear(16, features)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+
+
+def network(m, relation=True, learnt=True, kind=None):
+    made = (kind or m.RegionAttentionNetwork)(Flat(), D, 5, relation=relation).eval()
+    if learnt:
+        nn.init.normal_(made.q0)
+        nn.init.normal_(made.q1)
+    return made
+
+
+def regions(count=3, r=6):
+    return torch.randn(count, r, 1, 4, 4)
+
+
+def close(a, b, **options):
+    torch.testing.assert_close(a, b, **{"atol": 1e-6, "rtol": 1e-5, **options})
+
+
+# Crops
+
+
+def test_the_five_fixed_boxes_on_224_are_the_published_ones(m):
+    boxes = [[0, 0, 168, 168], [56, 0, 224, 168], [28, 56, 196, 224], [11, 11, 213, 213], [17, 17, 207, 207]]
+    assert m.fixed_crops(224, 224).tolist() == boxes
+    assert not m.fixed_crops(224, 224).is_floating_point()
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (64, 64), (112, 96), (448, 448)])
+def test_fixed_boxes_scale_with_the_image(m, height, width):
+    made = m.fixed_crops(height, width).float() / torch.tensor([width, height, width, height])
+    assert (made - m.fixed_crops(224, 224) / 224).abs().max() <= 0.5 / min(height, width) + 1e-6
+    assert (made >= 0).all()
+    assert (made <= 1).all()
+
+
+def test_random_boxes_lie_inside_are_drawn_from_the_generator_and_differ(m):
+    boxes = m.random_crops(50, 80, 400, torch.Generator().manual_seed(1))
+    assert boxes.shape == (400, 4)
+    x0, y0, x1, y1 = boxes.unbind(1)
+    assert (x0 >= 0).all()
+    assert (y0 >= 0).all()
+    assert (x1 <= 80).all()
+    assert (y1 <= 50).all()
+    assert ((x1 - x0) / 80).min() > 0.68
+    assert ((x1 - x0) / 80).max() < 0.97
+    assert torch.equal(boxes, m.random_crops(50, 80, 400, torch.Generator().manual_seed(1)))
+    assert not torch.equal(boxes, m.random_crops(50, 80, 400, torch.Generator().manual_seed(2)))
+
+
+def test_landmark_boxes_are_centred_on_their_parts_or_pushed_inside(m):
+    points = torch.full((1, 68, 2), 32.0)
+    points[0, 36:42] = torch.tensor([20.0, 24.0])
+    points[0, 42:48] = torch.tensor([60.0, 2.0])  # so near the corner that the box must move
+    eye, corner, nose, *_ = m.landmark_crops(points, 64, 64)[0].tolist()
+    assert eye == [4, 8, 36, 40]
+    assert corner == [32, 0, 64, 32]
+    assert nose == [16, 16, 48, 48]
+    far = m.landmark_crops(points + 1000, 64, 48)
+    assert (far[..., 2] <= 48).all()
+    assert (far[..., 3] <= 64).all()
+    assert (far >= 0).all()
+    assert ((far[..., 2:] - far[..., :2]) == torch.tensor([24, 32])).all()
+
+
+def test_landmark_boxes_follow_their_part_alone(m):
+    points = torch.rand(2, 68, 2) * 20 + 20
+    before = m.landmark_crops(points, 64, 64)
+    points[:, 30] += 6  # the tip of the nose
+    changed = (m.landmark_crops(points, 64, 64) != before).flatten(2).any(2)
+    assert changed.tolist() == [[False, False, True, False, False]] * 2
+
+
+@pytest.mark.parametrize("size", [26, 40, 8])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_regions_are_what_cutting_and_resizing_gives(m, size, channels):
+    images, boxes = torch.rand(3, channels, 50, 70), m.fixed_crops(50, 70)
+    made = m.crop_regions(images, boxes, size)
+    assert made.shape == (3, 6, channels, size, size)
+    for box, region in zip([[0, 0, 70, 50], *boxes.tolist()], made.unbind(1), strict=True):
+        cut = images[..., box[1] : box[3], box[0] : box[2]]
+        close(region, F.interpolate(cut, (size, size), mode="bilinear", antialias=True), atol=1e-5)
+
+
+def test_each_image_may_have_its_own_boxes(m):
+    images = torch.rand(4, 1, 64, 64)
+    boxes = m.random_crops(64, 64, 20, torch.Generator().manual_seed(0)).view(4, 5, 4)
+    together = m.crop_regions(images, boxes, 20)
+    for i in range(4):
+        close(together[i : i + 1], m.crop_regions(images[i : i + 1], boxes[i], 20))
+
+
+def test_no_pixel_outside_a_box_reaches_its_region(m):
+    images = torch.rand(1, 1, 64, 64, requires_grad=True)
+    m.crop_regions(images, torch.tensor([[10, 20, 40, 44]]), 16)[0, 1].sum().backward()
+    touched = images.grad[0, 0] != 0
+    assert touched[20:44, 10:40].all()
+    assert touched.sum() == 24 * 30
+
+
+def test_the_public_augmentation_crops_nothing_and_ours_does(m):
+    image = torch.rand(1, 64, 64)
+    a, b = [0, 0, 48, 48], [16, 16, 64, 64]
+    assert torch.equal(m.crop_that_crops_nothing(image, a, 26), m.crop_that_crops_nothing(image, b, 26))
+    ours = m.crop_regions(image[None], torch.tensor([a, b]), 26)[0]
+    assert (ours[1] - ours[2]).abs().max() > 0.1
+
+
+# The backbone
+
+
+def test_iresnet50_has_the_blocks_and_parameters_of_public_code(m):
+    net = m.iresnet50(in_channels=3)
+    blocks = [sum(isinstance(part, m.IRBlock) for part in stage.modules()) for stage in net.parts[1:5]]
+    assert blocks == [3, 4, 14, 3]
+    expected = 3 * 64 * 9 + 3 * 64  # the stem: convolution, norm, PReLU
+
+    def block(c, out, down):
+        narrow = c * out + 2 * out if down else 0
+        return 2 * c + 9 * c * out + 2 * out + out + 9 * out * out + 2 * out + narrow
+
+    for (c, out), count in zip([(64, 64), (64, 128), (128, 256), (256, 512)], [3, 4, 14, 3], strict=True):
+        expected += block(c, out, True) + (count - 1) * block(out, out, False)
+    expected += 2 * 512 + 512 * 49 * 512 + 512 + 2 * 512
+    assert sum(p.numel() for p in net.parameters()) == expected
+    assert 43e6 < expected < 44e6
+
+
+def test_iresnet18_and_narrow_give_512_features_at_any_size(m):
+    assert [len(stage) for stage in m.iresnet18(width=8).parts[1:5]] == [2, 2, 2, 2]
+    for side, channels in ((26, 1), (48, 3), (112, 1)):
+        assert m.IResNet((1, 1, 1, 1), width=4, in_channels=channels).eval()(
+            torch.rand(2, channels, side, side)
+        ).shape == (2, 512)
+
+
+def test_the_stem_keeps_the_resolution_and_every_stage_halves_it(m):
+    x, sides = torch.rand(2, 1, 112, 112), []
+    net = m.IResNet((1, 1, 1, 1), width=4).eval()
+    for part in net.parts[:5]:
+        x = part(x)
+        sides.append(x.shape[-1])
+    assert sides == [112, 56, 28, 14, 7]
+
+
+def test_a_block_is_the_shortcut_where_its_last_norm_is_zero(m):
+    block, x = m.IRBlock(6, 6, 1).eval(), torch.randn(2, 6, 5, 5)
+    assert not torch.allclose(block(x), x)
+    nn.init.zeros_(block.residual[-1].weight)
+    close(block(x), x)
+    kinds = [type(part).__name__ for part in block.residual]
+    assert kinds == ["BatchNorm2d", "Conv2d", "BatchNorm2d", "PReLU", "Conv2d", "BatchNorm2d"]
+
+
+def test_cosface_without_margin_is_softmax_and_its_margin_costs(m):
+    model = m.People(Flat(512), 7)
+    x, target = regions(8, 1)[:, 0], torch.arange(8) % 7
+    logits = model(x)
+    assert logits.abs().max() <= model.s + 1e-4
+    close(m.cosface_loss(logits, target, model, m=0.0), F.cross_entropy(logits, target))
+    by_hand = logits.clone()
+    by_hand[torch.arange(8), target] -= model.s * 0.3
+    close(m.cosface_loss(logits, target, model, m=0.3), F.cross_entropy(by_hand, target))
+    assert m.cosface_loss(logits, target, model, m=0.3) > m.cosface_loss(logits, target, model, m=0.0)
+
+
+# Attention
+
+
+def test_zero_queries_give_mean_pooling(m):
+    net, x = network(m, learnt=False), regions()
+    mean = torch.stack([net.backbone(region) for region in x.unbind(1)]).mean(0)
+    out = net(x)
+    assert (out.mu == 0.5).all()
+    assert (out.nu == 0.5).all()
+    close(out.representation, torch.cat([mean, mean], 1))
+
+
+def test_the_network_starts_at_mean_pooling(m):
+    made = m.RegionAttentionNetwork(Flat(), D, 5)
+    assert not made.q0.any()
+    assert not made.q1.any()
+
+
+@pytest.mark.parametrize("relation", [True, False])
+def test_the_original_alone_gives_itself_twice(m, relation):
+    net, x = network(m, relation), regions(r=1)
+    feature = net.backbone(x[:, 0])
+    close(net(x).representation, torch.cat([feature, feature], 1))
+
+
+@pytest.mark.parametrize("relation", [True, False])
+def test_permuting_crops_changes_neither_representation_nor_loss(m, relation):
+    net, x = network(m, relation), regions()
+    order = torch.tensor([0, 4, 2, 5, 1, 3])
+    before, after = net(x), net(x[:, order])
+    close(after.representation, before.representation)
+    close(after.logits, before.logits)
+    close(after.mu, before.mu[:, order])
+    close(m.region_biased_loss(after.mu), m.region_biased_loss(before.mu))
+
+
+def test_swapping_the_original_with_a_crop_changes_the_loss_but_not_the_pool(m):
+    net, x = network(m), regions(40)
+    before, after = net(x), net(x[:, [3, 1, 2, 0, 4, 5]])
+    close(after.representation, before.representation)  # the pool has no favourite
+    assert (m.region_biased_loss(after.mu, 0.5) - m.region_biased_loss(before.mu, 0.5)).abs() > 1e-3
+
+
+def test_scaling_all_mu_leaves_the_pools_where_they_are(m):
+    features, mu, nu = torch.randn(3, 6, D), torch.rand(3, 6) + 0.1, torch.rand(3, 6) + 0.1
+    close(m.pool(features, 0.01 * mu), m.pool(features, mu))
+    close(m.pool(features, 0.01 * mu * nu), m.pool(features, mu * nu))
+    assert not torch.allclose(m.pool(features, mu**2), m.pool(features, mu), atol=1e-3)
+
+
+def test_attention_follows_the_equations_written_out(m):
+    net, x = network(m), regions(2)
+    out = net(x)
+    for b in range(2):
+        f = [net.backbone(x[b, i : i + 1])[0] for i in range(6)]
+        mu = [torch.sigmoid((v * net.q0).sum()) for v in f]
+        pooled = sum(w * v for w, v in zip(mu, f, strict=True)) / sum(mu)
+        pairs = [torch.cat([v, pooled]) for v in f]
+        nu = [torch.sigmoid((pair * net.q1).sum()) for pair in pairs]
+        p = sum(a * c * pair for a, c, pair in zip(mu, nu, pairs, strict=True))
+        p = p / sum(a * c for a, c in zip(mu, nu, strict=True))
+        close(out.mu[b], torch.stack(mu))
+        close(out.nu[b], torch.stack(nu))
+        close(out.representation[b], p)
+        close(out.logits[b], net.classifier(p))
+
+
+def test_shapes_and_the_share_of_each_region(m):
+    out = network(m)(regions(4))
+    assert (out.logits.shape, out.mu.shape, out.nu.shape) == ((4, 5), (4, 6), (4, 6))
+    assert out.representation.shape == (4, 2 * D)
+    close(out.weights.sum(1), torch.ones(4))
+    close(out.weights, out.mu * out.nu / (out.mu * out.nu).sum(1, keepdim=True))
+
+
+def test_without_relation_nu_is_one_and_the_pool_is_self_attention_alone(m):
+    net, x = network(m, relation=False), regions()
+    out = net(x)
+    assert (out.nu == 1).all()
+    _, pooled = m.self_attention(net.backbone(x.flatten(0, 1)).unflatten(0, x.shape[:2]), net.q0)
+    close(out.representation, torch.cat([pooled, pooled], 1))
+    with_relation = network(m)
+    with_relation.load_state_dict(net.state_dict())
+    assert not torch.allclose(with_relation(x).representation, out.representation, atol=1e-3)  # the ablation is another
+
+
+def test_batched_equals_looped_in_eval_mode_and_not_in_training_mode(m):
+    net = m.RegionAttentionNetwork(m.IResNet((1, 1, 1, 1), 4, cells=2), 512, 5).eval()
+    x = torch.randn(5, 6, 1, 26, 26) * torch.arange(1, 7).view(6, 1, 1, 1)  # regions of different contrast
+
+    def both():
+        looped = torch.stack([net.backbone(region) for region in x.unbind(1)], 1)
+        return looped, net.backbone(x.flatten(0, 1)).unflatten(0, (5, 6))
+
+    with torch.no_grad():
+        close(*both(), atol=1e-4, rtol=1e-4)
+        net.train()
+        looped, batched = both()
+    assert (looped - batched).norm() / looped.norm() > 0.05
+
+
+# The region biased loss
+
+
+def test_the_loss_is_zero_exactly_where_the_margin_holds(m):
+    mu = torch.full((1, 6), 0.2)
+    for crop, expected in ((0.4, 0.0), (0.35, 0.0), (0.25, 0.05), (0.3 - 1e-4, 1e-4)):
+        mu[0, 3] = crop
+        mu[0, 0] = 0.2
+        close(m.region_biased_loss(mu, 0.1), torch.tensor(expected), atol=1e-5)
+
+
+def test_the_loss_is_the_margin_where_all_weights_are_equal(m):
+    for margin in (0.0, 0.02, 0.1, 0.5):
+        close(m.region_biased_loss(torch.full((4, 6), 0.37), margin), torch.tensor(margin))
+
+
+def test_the_margin_is_a_tenth_unless_told_and_the_batch_is_averaged(m):
+    close(m.region_biased_loss(torch.full((3, 6), 0.5)), torch.tensor(0.1))
+    rows = torch.rand(7, 6)
+    close(m.region_biased_loss(rows), torch.stack([m.region_biased_loss(row[None]) for row in rows]).mean())
+
+
+def reached(loss, mu):
+    mu = mu.clone().requires_grad_()
+    return torch.autograd.grad(loss(mu, 0.1), mu)[0]
+
+
+HEAVY = torch.tensor([[0.9, 0.1, 0.2, 0.6, 0.2, 0.1]])  # the original outweighs every crop
+
+
+def test_the_gradient_reaches_the_largest_crop_and_the_original_alone(m):
+    assert reached(m.region_biased_loss, HEAVY).tolist() == [[1, 0, 0, -1, 0, 0]]
+
+
+def test_the_forks_indexing_fails_the_same_tests(m):
+    assert not reached(m.forked_loss, HEAVY).any()  # nothing pushes where pushing is needed
+    last = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.1, 0.9]])
+    assert m.region_biased_loss(last) == 0
+    close(m.forked_loss(last), torch.tensor(0.1))  # the last crop is never seen
+    many = torch.rand(500, 6)
+    assert max(float(m.forked_loss(row[None])) for row in many) <= 0.1 + 1e-6
+    assert max(float(m.region_biased_loss(row[None])) for row in many) > 0.5
+
+
+def test_the_softmax_bounds_are_reached_and_never_left(m):
+    low, high = 1 / (1 + 5 * math.e), math.e / (math.e + 5)
+    assert (round(low, 4), round(high, 4), round((math.e - 1) / (math.e + 5), 4)) == (0.0685, 0.3522, 0.2226)
+    net = network(m, kind=m.SoftmaxAfterSigmoid)
+    with torch.no_grad():
+        net.q0.mul_(1000)  # answers as sharp as can be
+        mu = net(100 * regions(200)).mu
+    assert mu.min() >= low - 1e-6
+    assert mu.max() <= high + 1e-6
+    assert mu.max() - mu.min() < 0.2226 + 0.1
+    assert (mu.amax(1) - mu.amin(1)).max() <= (math.e - 1) / (math.e + 5) + 1e-6
+    close(mu.sum(1), torch.ones(200))
+    sharp = network(m)
+    sharp.load_state_dict(net.state_dict())
+    free = sharp(100 * regions(200)).mu
+    assert free.min() < low
+    assert free.max() > high  # the right form is not confined
+
+
+# What the chapter measures with
+
+
+def test_the_crop_that_is_covered_most_is_found(m):
+    cover_map = torch.zeros(2, 64, 64)
+    cover_map[0, :20, :20] = 1  # the upper left corner
+    cover_map[1, 50:, 22:42] = 1  # below
+    which, share = m.covered_most(cover_map, m.fixed_crops(64, 64))
+    assert which.tolist() == [1, 3]
+    assert 0.1 < share[0] < 0.3
+
+
+def test_falling_attention_is_seen_where_it_falls(m):
+    def attended(mu):
+        mu = torch.tensor([mu])
+        return m.Attended(torch.zeros(1, 2), mu, torch.ones_like(mu), torch.zeros(1, 4))
+
+    before, after = attended([0.5, 0.5, 0.5]), attended([0.5, 0.4, 0.1])
+    for region, mu_falls, share_falls in ((1, True, False), (2, True, True)):
+        fell = m.attention_falls(before, after, torch.tensor([region]))
+        assert [bool(f) for f in fell] == [mu_falls, share_falls]
+
+
+def test_a_hidden_place_is_grey_there_and_only_there(m):
+    images = torch.randint(0, 100, (2, 1, 64, 64), dtype=torch.uint8)
+    points = torch.full((2, 68, 2), 31.5)
+    faces = SimpleNamespace(images=images, landmarks=points, size=(64, 64))
+    hidden = m.hide_place(faces, (30,), 20)
+    assert (hidden[..., 22:42, 22:42] == 127).all()
+    assert int((hidden != images).sum()) == 2 * 400
+
+
+def test_training_squares_hide_their_part_of_the_faces(m):
+    x = torch.zeros(400, 1, 32, 32)
+    made = m.hide(x, torch.Generator().manual_seed(3))
+    touched = (made != 0).flatten(1).any(1)
+    assert 0.5 < touched.float().mean() < 0.7
+    share = (made != 0).float().mean((1, 2, 3))[touched]
+    assert share.max() < 0.57**2
+    assert torch.equal(made, m.hide(x, torch.Generator().manual_seed(3)))
+
+
+def test_plain_and_regions_cost_the_same_within_a_twentieth(m):
+    for width in (8, 16):
+        net = m.RegionAttentionNetwork(m.narrow(width), 512, 8)
+        six = m.multiplications(net, torch.zeros(1, 6, 1, m.SIZE, m.SIZE))
+        one = m.multiplications(net, torch.zeros(1, 1, 1, m.SIDE, m.SIDE))
+        assert abs(six / one - 1) < 0.05
+
+
+@pytest.mark.parametrize("variant", ["plain", "mean", "self", "self+relation", "full"])
+def test_a_variant_learns_what_its_rule_says(m, monkeypatch, variant):
+    monkeypatch.setattr(m, "backbone_of", lambda profile, start: m.narrow(4).eval())
+    made = m.build("quick", 5, variant, seed=0)
+    rule = m.VARIANTS[variant]
+    assert (made.q0.requires_grad, made.q1.requires_grad) == (rule.learns_q0, rule.learns_q1)
+    assert made.relation == rule.learns_q1
+
+
+# Checks behind the exercises
+
+
+def test_the_right_answers_pass():
+    checks.softmax_bounds(lambda r: (1 / (1 + (r - 1) * math.e), math.e / (math.e + r - 1)))
+    checks.reaches_crops(lambda mu, margin: F.relu(margin - (mu[:, :-1].amax(1) - mu[:, -1])).mean())
+    checks.equal_cost_side(lambda size, regions: round(size * math.sqrt(regions)))
+    checks.top_k_pool(right_top_k)
+
+
+def right_top_k(features, weights, k):
+    kept, index = weights.topk(k, dim=1)
+    chosen = features.gather(1, index[..., None].expand(-1, -1, features.shape[-1]))
+    return (kept[..., None] * chosen).sum(1) / kept.sum(1, keepdim=True)
+
+
+def masked(features, weights, k):
+    kept = torch.where(weights >= weights.topk(k, dim=1).values[:, -1:], weights, 0)
+    return (kept[..., None] * features).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "words"),
+    [
+        ("softmax_bounds", lambda r: (1 / (1 + 5 * math.e), math.e / (math.e + 5)), "For 2 regions"),
+        ("softmax_bounds", lambda r: (math.e / (math.e + r - 1), 1 / (1 + (r - 1) * math.e)), "lower one"),
+        ("softmax_bounds", lambda r: None, "nothing yet"),
+        ("reaches_crops", lambda mu, a: F.relu(a - (mu[:, 1:].amax(1) - mu[:, 0])).mean(), "Column 0 is a crop"),
+        ("reaches_crops", lambda mu, a: F.relu(a - (mu.amax(1) - mu[:, -1])).mean(), "must cost 0.6"),
+        ("reaches_crops", lambda mu, a: F.relu(a - (mu[:, :-1].amax(1) - mu[:, -1])).sum(), "mean over the batch"),
+        ("reaches_crops", lambda mu, a: None, "nothing yet"),
+        ("equal_cost_side", lambda size, regions: size * regions, "square of the side"),
+        ("equal_cost_side", lambda size, regions: int(size * regions**0.5) - 3, "cost as much as one"),
+        ("equal_cost_side", lambda size, regions: None, "nothing yet"),
+        ("top_k_pool", lambda f, w, k: f.gather(1, w.topk(k, 1)[1][..., None].expand(-1, -1, 5)).mean(1), "plain mean"),
+        ("top_k_pool", masked, "Divide by the sum"),
+        ("top_k_pool", lambda f, w, k: (w[..., None] * f).sum(1) / w.sum(1, keepdim=True), "With k = 1"),
+        ("top_k_pool", lambda f, w, k: None, "nothing yet"),
+    ],
+)
+def test_wrong_answers_are_told_in_words(check, answer, words):
+    with pytest.raises(checks.Wrong, match=words):
+        getattr(checks, check)(answer)

@@ -1,0 +1,623 @@
+"""Proofs of chapter 03, written from the method's description and run on the chapter's own method cells."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import set_layouts
+import torch
+import torch.nn.functional as F
+from scipy.stats import ks_2samp
+
+from fer_teach import chapters, checks, claims, data, evaluation, tables, training
+from fer_teach.backgrounds import PHOTOGRAPHS, backgrounds, coco_backgrounds, hulls, with_masks
+from fer_teach.data import FaceDataset
+from fer_teach.errors import FerTeachError
+
+CHAPTER = "03_feratt"
+
+
+@pytest.fixture(scope="module")
+def m():
+    return chapters.load(CHAPTER)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(1618)
+
+
+def drawing(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def faces(count=24, side=64, channels=1, classes=8, seed=0):
+    """Faces of noise with a round mask."""
+    generator = drawing(seed)
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    mask = ((x - side / 2) ** 2 + (y - side / 2) ** 2) < (0.4 * side) ** 2
+    images = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(count) % classes
+    names = tuple(f"class {c}" for c in range(classes))
+    return FaceDataset("made", "train", images, labels, names, masks={"face": mask.expand(count, -1, -1).clone()})
+
+
+# The generator
+
+
+def test_compose_is_background_outside_and_face_inside(m):
+    face, background = torch.rand(3, 16, 16), torch.rand(3, 16, 16)
+    mask = torch.rand(16, 16) > 0.5
+    for given in (mask, mask.float(), mask[None]):
+        made = m.compose(face, given, background)
+        assert torch.equal(made[:, mask], face[:, mask])
+        assert torch.equal(made[:, ~mask], background[:, ~mask])
+    half = m.compose(face, torch.full((16, 16), 0.5), background)
+    torch.testing.assert_close(half, (face + background) / 2)
+
+
+def test_compose_keeps_bytes_and_batches(m):
+    face, background = (torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8) for _ in range(2))
+    mask = torch.rand(5, 8, 8)
+    made = m.compose(face, mask, background)
+    assert made.dtype == torch.uint8
+    for i in range(5):
+        assert torch.equal(made[i], m.compose(face[i], mask[i], background[i]))
+    assert torch.equal(m.compose(face, torch.zeros(5, 8, 8), background), background)
+    assert torch.equal(m.compose(face, torch.ones(5, 8, 8), background), face)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "floats"])
+def test_a_scene_is_background_where_the_mask_is_0_and_target_where_it_is_1(m, kind):
+    held = faces()
+    face, mask, background = held.images, held.masks["face"], backgrounds("train", 24)
+    if kind == "floats":
+        face, background = face / 255, background / 255
+    image, target, moved = m.random_scene(face, mask, background, drawing())
+    assert image.shape == target.shape == background.shape
+    assert image.dtype == background.dtype
+    assert moved.shape == (24, 64, 64)
+    assert 0 <= moved.min() < moved.max() <= 1
+    off, on = (moved == 0)[:, None], (moved == 1)[:, None]
+    assert off.any() and on.any()  # noqa: PT018
+    assert torch.equal(image[off], background[off])
+    assert torch.equal(image[on], target[on])
+    assert target[off].abs().max() == 0
+
+
+def test_a_scene_depends_on_its_seed_alone(m):
+    held, background = faces(), backgrounds("train", 24)
+    first, same, other = (m.random_scene(held.images, held.masks["face"], background, drawing(s)) for s in (5, 5, 6))
+    for a, b in zip(first, same, strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(first[0], other[0])
+    one, again = (m.random_scene(held.images[0], held.masks["face"][0], background[0], drawing(9)) for _ in range(2))
+    assert [tuple(part.shape) for part in one] == [(1, 64, 64), (1, 64, 64), (64, 64)]
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+
+
+def test_mask_and_face_move_together(m):
+    """A face that is bright exactly where its mask is 1 stays so, wherever it goes."""
+    held = faces()
+    mask = held.masks["face"].float()
+    dark = torch.zeros(24, 1, 64, 64)
+    image, _, moved = m.random_scene(mask[:, None], held.masks["face"], dark, drawing())
+    lightness = (image[:, 0] * moved).sum((1, 2)) / moved.square().sum((1, 2))  # constant on the face, matched down
+    assert (image[:, 0] - lightness[:, None, None] * moved**2).abs().mean() < 0.02
+    centres = [(moved[i].nonzero().float().mean(0) - 31.5).abs().max() for i in range(24)]
+    areas = moved.sum((1, 2)) / mask.sum((1, 2))
+    assert max(centres) > 4
+    assert areas.min() < 0.7 < areas.max()
+
+
+def test_lightness_moves_towards_the_background(m):
+    held = faces(64)
+    face, white = torch.full((64, 1, 64, 64), 50.0), torch.full((64, 1, 64, 64), 200.0)
+    image, _, moved = m.random_scene(face, held.masks["face"], white, drawing())
+    level = torch.stack([image[i, 0][moved[i] == 1].mean() for i in range(64)])
+    assert 50 <= level.min() < 70
+    assert 110 < level.max() <= 50 + 0.6 * 150 + 1e-3
+
+
+def test_scenes_of_keeps_labels_and_the_moved_masks(m):
+    held = faces(20)
+    made = m.scenes_of(held, backgrounds("held_out", 10), 4)
+    assert torch.equal(made.labels, held.labels)
+    assert made.masks["face"].dtype == torch.bool
+    assert not torch.equal(made.masks["face"], held.masks["face"])
+    assert torch.equal(made.images, m.scenes_of(held, backgrounds("held_out", 10), 4).images)
+
+
+# Backgrounds and cut faces
+
+
+def test_no_photograph_serves_both_parts_and_all_come_with_the_wheel():
+    assert not PHOTOGRAPHS["train"].keys() & PHOTOGRAPHS["held_out"].keys()
+    assert not {"astronaut.png", "camera.png", "lfw_subset.npy"} & {*PHOTOGRAPHS["train"], *PHOTOGRAPHS["held_out"]}
+    for part in PHOTOGRAPHS:
+        made = backgrounds(part, 12, 64, 3, seed=2)
+        assert made.shape == (12, 3, 64, 64)
+        assert made.dtype == torch.uint8
+        assert torch.equal(made, backgrounds(part, 12, 64, 3, seed=2))
+        assert not torch.equal(made, backgrounds(part, 12, 64, 3, seed=3))
+    with pytest.raises(FerTeachError, match="held_out"):
+        backgrounds("test", 1)
+
+
+def test_coco_gives_backgrounds_where_it_lies(tmp_path, own_cache):
+    assert coco_backgrounds("train", 4, root=tmp_path / "nowhere") is None
+    set_layouts.write_coco(tmp_path / "coco")
+    made = coco_backgrounds("train", 30, 64, 1, root=tmp_path / "coco")
+    assert made.shape == (30, 1, 64, 64)
+
+
+def test_the_hull_holds_all_landmarks_and_a_forehead():
+    held = data.load("rendered", split="valid")[:40]
+    masks = hulls(held.landmarks, 64, 64)
+    inside = held.landmarks.round().long()
+    hits = [masks[i, y, x] for i in range(40) for x, y in inside[i].tolist() if 0 <= x < 64 and 0 <= y < 64]
+    assert torch.tensor(hits).float().mean() > 0.95
+    assert masks.sum() > hulls(held.landmarks, 64, 64, forehead=0).sum()
+    true = held.masks["face"]
+    iou = (masks & true).flatten(1).sum(1) / (masks | true).flatten(1).sum(1)
+    assert iou.mean() > 0.6  # a hull is a rougher cut than the true mask, which holds ears and hair's edge
+
+
+def test_faces_keep_true_masks_and_others_get_hulls(monkeypatch):
+    held = data.load("rendered", split="valid")[:10]
+    assert with_masks(held) is held
+    held.masks = None
+    assert torch.equal(with_masks(held).masks["face"], hulls(held.landmarks, 64, 64))
+    points, held.landmarks = held.landmarks, None
+    found = torch.arange(10) % 2 == 0
+    monkeypatch.setattr("fer_teach.landmarks.find", lambda images: (points, found))
+    cut = with_masks(held)
+    assert len(cut) == 5
+    assert torch.equal(cut.labels, held.labels[found])
+    assert torch.equal(cut.masks["face"], hulls(points[found], 64, 64))
+
+
+# The attention loss
+
+
+def test_attention_loss_has_its_closed_form(m):
+    image, target = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    d = (target - image).abs().double().numpy()
+    expected = np.mean(5 * (1 - np.exp(-6 * d)) / (1 + np.exp(-6 * d)))
+    assert m.attention_loss(image, target).item() == pytest.approx(expected, rel=1e-5)
+    assert m.attention_loss(image, target).item() == pytest.approx(m.attention_loss(target, image).item())
+
+
+def test_attention_loss_is_0_at_0_bounded_and_finite(m):
+    zero = torch.zeros(1, 3, 4, 4)
+    assert m.attention_loss(zero, zero) == 0
+    for d in (1e-3, 0.5, 15, 30, 100, 1e6):
+        value = m.attention_loss(zero, zero + d)
+        assert torch.isfinite(value)
+        assert 0 < value <= 5
+    assert m.attention_loss(zero, zero + 100) == 5
+    image = torch.full((1, 3, 4, 4), 100.0, requires_grad=True)
+    m.attention_loss(image, zero).backward()
+    assert torch.isfinite(image.grad).all()
+
+
+def test_written_with_exponentials_it_breaks():
+    d = torch.tensor([15.0, 30.0, 100.0])
+    up, down = (3 * d).exp(), (-3 * d).exp()
+    assert torch.isnan(5 * (up - down) / (up + down)).any()
+    single = torch.tensor(15.0) * 6  # e^(6 d), as a single exponential, overflows already here
+    assert torch.isnan((single.exp() - 1) / (single.exp() + 1))
+
+
+# The manifold loss
+
+
+def test_two_points_of_one_dimension(m):
+    """Two points at distance s, one a class: each pays 2 (1 - pi)^2 with pi = 1 / (1 + exp(-s^2 / 2 sigma^2))."""
+    for s, sigma in ((0.3, 0.5), (1.0, 0.5), (2.0, 1.5)):
+        z, y = torch.tensor([[0.0], [s]]), torch.eye(2)
+        share = 1 / (1 + math.exp(-(s**2) / (2 * sigma**2)))
+        assert m.gaussian_manifold_loss(z, y, sigma).item() == pytest.approx(2 * (1 - share) ** 2, rel=1e-5)
+
+
+def test_separated_classes_pay_nothing(m):
+    labels = torch.arange(5).repeat(4)
+    z = 20 * F.one_hot(labels, 7).float() + 0.01 * torch.randn(20, 7)
+    assert m.gaussian_manifold_loss(z, F.one_hot(labels, 5)).item() < 1e-6
+
+
+def test_turning_and_moving_the_space_changes_nothing(m):
+    z, y = torch.randn(30, 6, dtype=torch.float64).float(), F.one_hot(torch.arange(30) % 5, 8)
+    turn = torch.linalg.qr(torch.randn(6, 6))[0]
+    before = m.gaussian_manifold_loss(z, y)
+    torch.testing.assert_close(m.gaussian_manifold_loss(z @ turn + torch.randn(6), y), before, atol=1e-4, rtol=1e-4)
+    assert abs(m.gaussian_manifold_loss(2 * z, y) - before) > 1e-3  # scale does matter
+
+
+@pytest.mark.parametrize("present", [2, 5, 8])
+def test_an_enormous_sigma_gives_c_minus_1_over_c_of_the_present(m, present):
+    y = F.one_hot(torch.arange(40) % present, 8)
+    value = m.gaussian_manifold_loss(torch.randn(40, 4), y, sigma=1e5)
+    assert value.item() == pytest.approx((present - 1) / present, abs=1e-5)
+
+
+def test_absent_classes_do_not_count(m):
+    z, labels = torch.randn(12, 3), torch.arange(12) % 3
+    torch.testing.assert_close(
+        m.gaussian_manifold_loss(z, F.one_hot(labels, 3)), m.gaussian_manifold_loss(z, F.one_hot(labels, 9))
+    )
+    shifted = F.one_hot(2 * labels + 1, 9)
+    torch.testing.assert_close(m.gaussian_manifold_loss(z, shifted), m.gaussian_manifold_loss(z, F.one_hot(labels, 3)))
+
+
+def test_the_manifold_loss_pulls_classes_apart(m):
+    z, y = (0.1 * torch.randn(40, 8)).requires_grad_(), F.one_hot(torch.arange(40) % 4, 4)
+    optimiser = torch.optim.Adam([z], 0.05)
+    before = m.gaussian_manifold_loss(z, y).item()
+    for _ in range(150):
+        optimiser.zero_grad()
+        loss = m.gaussian_manifold_loss(z, y)
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.05 < before
+
+
+# Mixing
+
+
+def test_mixed_targets_sum_to_1_and_follow_the_mixed_points(m):
+    labels = torch.arange(50) % 6
+    onehot = F.one_hot(labels, 6).float()
+    z, y = m.beta_mixup(onehot.clone(), onehot, 2, 4, drawing())
+    torch.testing.assert_close(y.sum(1), torch.ones(50))
+    torch.testing.assert_close(z, y)  # the same lambda and the same partner for both
+    assert y.min() >= 0
+    again = m.beta_mixup(onehot.clone(), onehot, 2, 4, drawing())
+    assert torch.equal(again[0], z)
+
+
+def test_lambda_1_is_the_loss_without_mixing(m):
+    z, y = torch.randn(30, 4), F.one_hot(torch.arange(30) % 5, 5).float()
+    same, target = m.beta_mixup(z, y, 1e6, 1e-3, drawing())
+    torch.testing.assert_close(same, z, atol=1e-3, rtol=0)
+    torch.testing.assert_close(target, y, atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        m.gaussian_manifold_loss(same, target), m.gaussian_manifold_loss(z, y), atol=1e-2, rtol=0
+    )
+
+
+def shares(m, a, b, seed):
+    """The smaller share of each mixed pair of unlike points."""
+    y = F.one_hot(torch.arange(12000) % 2, 2).float()
+    mixed = m.beta_mixup(y, y, a, b, drawing(seed))[1]
+    return mixed[mixed.amax(1) < 1].amin(1).numpy()
+
+
+@pytest.mark.parametrize(("a", "b"), [(2, 4), (0.7, 3)])
+def test_a_b_and_b_a_give_the_same_unordered_pairs(m, a, b):
+    assert ks_2samp(shares(m, a, b, 1), shares(m, b, a, 2)).pvalue > 0.001
+    assert ks_2samp(shares(m, a, b, 1), shares(m, 1, 1, 3)).pvalue < 1e-6
+
+
+def test_lambda_is_beta(m):
+    from scipy.stats import beta, kstest
+
+    z = torch.arange(9000.0)[:, None]
+    mixed, _ = m.beta_mixup(z, z, 2, 4, drawing())
+    order = None
+    generator = drawing()
+    for v in (2.0, 4.0):
+        torch._standard_gamma(torch.full((9000, 1), v), generator=generator)
+    order = torch.randperm(9000, generator=generator)
+    far = (z - z[order]).abs()[:, 0] > 100
+    weight = ((mixed - z[order]) / (z - z[order]))[far, 0]
+    assert kstest(weight.numpy(), beta(2, 4).cdf).pvalue > 0.001
+
+
+def test_whole_number_labels_leave_targets_empty(m):
+    labels = torch.arange(8).repeat(20)
+    order, weight = torch.randperm(160, generator=drawing()), torch.rand(160, 1, generator=drawing(1))
+    numbers = m.number_targets(labels, weight, order, 8)
+    cross = labels != labels[order]
+    assert (numbers[cross].sum(1) == 0).float().mean() > 0.95
+    same = m.number_targets(labels, torch.ones(160, 1), order, 8)
+    assert torch.equal(same, F.one_hot(labels, 8).float())  # without mixing nothing is lost
+    mu = 3 * torch.eye(8)
+    z, y = (
+        torch.lerp(mu[labels[order]], mu[labels], weight),
+        torch.lerp(torch.eye(8)[labels[order]], torch.eye(8)[labels], weight),
+    )
+    assert m.paid(z, numbers, mu) > m.paid(z, y, mu) + 0.2  # perfectly separated, and punished all the same
+    assert m.paid(mu[labels], torch.eye(8)[labels], mu) < 1e-6
+
+
+# Networks
+
+
+@pytest.mark.parametrize("encoder", ["small", "resnet34"])
+def test_shapes_of_all_four_outputs(m, encoder):
+    net = m.FERAtt(num_classes=7, channels=6, filters=16, encoder=encoder, blocks=1, width=8)
+    out = net(torch.randn(2, 3, 64, 64))
+    assert out.logits.shape == (2, 7)
+    assert out.embedding.shape == (2, 32)
+    assert out.attention.shape == (2, 6, 64, 64)
+    assert out.image.shape == (2, 3, 64, 64)
+    assert out.image.min() >= 0
+
+
+def test_defaults_are_the_described_sizes(m):
+    net = m.FERAtt()
+    held = {c.id: c.value for c in claims.load(CHAPTER)}
+    assert len(net.front.features.blocks) == held["code-residual-blocks"]
+    assert net.classifier.embed.out_features == held["code-embedding"]
+    assert net.classifier.embed.in_features == 512
+    assert net.front.features.first[0].kernel_size == (9, 9)
+    convolutions = [
+        c for c in net.classifier.layers.modules() if isinstance(c, torch.nn.Conv2d) and c.kernel_size[0] == 3
+    ]
+    assert len(convolutions) + 1 == 18  # 17 convolutions and the classifier; shortcuts are not counted
+    assert net.classifier.classify.out_features == 8
+
+
+def test_an_unknown_encoder_is_refused(m):
+    with pytest.raises(ValueError, match="encoder"):
+        m.AttentionModule(encoder="vgg")
+
+
+@pytest.mark.parametrize("encoder", ["small", "resnet34"])
+def test_skip_connections_carry_detail(m, encoder):
+    """With everything below the first stage silenced, single pixels still reach the attention."""
+    module = m.AttentionModule(4, encoder).eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for parameter in module.down[-1].parameters():
+            parameter.zero_()
+        changed = x.clone()
+        changed[0, :, 20, 33] += 3
+        difference = (module(x) - module(changed)).abs().sum(1)[0]
+    assert difference[20, 33] > 0
+    assert difference[18:23, 31:36].sum() > 0.05 * difference.sum()  # of 0.6 % of the area
+
+
+def test_attention_sees_most_of_the_picture(m):
+    module = m.AttentionModule(4).eval()
+    x = torch.randn(1, 3, 64, 64, requires_grad=True)
+    module(x)[0, :, 32, 32].sum().backward()
+    reach = x.grad.abs().sum((0, 1)) > 0
+    assert reach.any(0).float().mean() > 0.65
+    assert reach.any(1).float().mean() > 0.65
+
+
+def test_reconstruction_uses_features_where_attention_is_open(m):
+    module = m.ReconstructionModule(4, 8).eval()
+    x, features = torch.rand(1, 3, 16, 16), torch.rand(1, 4, 16, 16)
+    shut, wide = torch.full((1, 4, 16, 16), -60.0), torch.full((1, 4, 16, 16), 2.0)
+    torch.testing.assert_close(module(x, shut, features), module(x, shut, features + 5))
+    assert (module.layers[0](torch.cat([wide.sigmoid() * features, x, wide], 1))
+            - module.layers[0](torch.cat([wide.sigmoid() * (features + 5), x, wide], 1))).abs().max() > 0.1  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "pixels"), [(32, 32), (16, 16), (8, 8), (4, 4)])
+def test_feature_map_is_an_average_of_the_image(m, size, pixels):
+    net, seen = m.PreActResNet18(feature_map=size, width=8).eval(), []
+    net.layers[0].register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    x = torch.rand(2, 3, 64, 64)
+    net(x)
+    torch.testing.assert_close(seen[0], F.avg_pool2d(x, 64 // size))
+    assert seen[0].shape[-1] == pixels
+    torch.testing.assert_close(net(F.avg_pool2d(x, 2)).logits, net(x).logits, atol=1e-4, rtol=1e-4)  # 32 px is enough
+
+
+def test_the_baseline_has_as_many_parameters(m):
+    for options in ({"blocks": 1, "width": 8}, {"blocks": 2, "width": 24}):
+        width = m.width_of_as_many(options, 8)
+        networks = m.FERAtt(8, **options), *(m.PreActResNet18(8, width=w) for w in (width, width - 1))
+        count = [sum(p.numel() for p in net.parameters()) for net in networks]
+        assert count[2] < count[0] <= count[1]
+
+
+# Losses together, feeds, training
+
+
+def test_the_whole_objective_is_the_sum(m):
+    net = m.FERAtt(blocks=1, width=8).eval()
+    out, labels, image = net(torch.randn(6, 3, 64, 64)), torch.arange(6), torch.rand(6, 3, 64, 64)
+    ce, att = F.cross_entropy(out.logits, labels), m.attention_loss(out.image, image)
+    rep = m.gaussian_manifold_loss(out.embedding, F.one_hot(labels, 8))
+    torch.testing.assert_close(m.feratt_loss(out, (labels, image), net), ce + att + rep)
+    torch.testing.assert_close(m.feratt_loss(out, (labels, image), net, rep=False), ce + att)
+    torch.testing.assert_close(m.feratt_loss(out, (labels, None), net, rep=False), ce)
+    net.train()
+    assert m.feratt_loss(out, (labels, image), net) != ce + att + rep  # while training, pairs are mixed
+    torch.testing.assert_close(m.feratt_loss(out, (labels, image), net, beta=None), ce + att + rep)
+
+
+def test_the_feed_asks_to_draw_the_face_or_the_whole_picture(m):
+    held, index = faces(8), torch.arange(8)
+    x, (labels, image) = m.feed_for("scenes")(held, index, None)
+    assert torch.equal(labels, held.labels)
+    shown = held.images.float() / 255
+    torch.testing.assert_close(image, (shown * held.masks["face"][:, None]).expand(-1, 3, -1, -1), atol=1e-6, rtol=0)
+    torch.testing.assert_close((x + 1) / 2, shown.expand(-1, 3, -1, -1), atol=1e-6, rtol=0)
+    x, (_, image) = m.feed_for("originals")(held, index, drawing())
+    torch.testing.assert_close(image, (x + 1) / 2)  # on originals the target is the picture: no attention signal
+    feed = m.feed_for("scenes", backgrounds("train", 5))
+    first, second = feed(held, index, drawing(1))[0], feed(held, index, drawing(2))[0]
+    assert not torch.equal(first, second)
+    assert first.shape == (8, 3, 64, 64)
+    colour = faces(4, channels=3)
+    assert m.feed_for("scenes")(colour, torch.arange(4), None)[0].shape == (4, 3, 64, 64)
+
+
+def test_a_front_learns_to_leave_the_background_out(m):
+    held = faces(64)
+    torch.manual_seed(0)
+    front, recipe = m.Front(blocks=1), training.Recipe(epochs=5, batch=16, lr=1e-2, ema=0.9)
+    feed, target = m.feed_for("scenes", backgrounds("train", 40)), None
+    fit = training.fit(
+        front, held, loss=lambda out, target, model: m.attention_loss(out.image.float(), target[1]), recipe=recipe,
+        seed=0, feed=feed, progress=False,
+    )  # fmt: skip
+    losses = [row["train_loss"] for row in fit.history]
+    assert losses[-1] < 0.75 * losses[0], (losses, target)
+
+
+def test_overlap_and_masks(m):
+    mask = torch.zeros(2, 10, 10, dtype=torch.bool)
+    mask[:, 2:6, 2:6] = True
+    half = mask.clone()
+    half[:, 4:] = False
+    assert m.overlap(mask, mask).tolist() == [1, 1]
+    assert m.overlap(half, mask).tolist() == [0.5, 0.5]
+    assert m.overlap(~mask, mask).tolist() == [0, 0]
+    assert torch.equal(m.as_mask(mask.float(), 0.99)[0].nonzero().amin(0), torch.tensor([3, 3]))  # averaged over 3 by 3
+
+
+# Collapse
+
+
+@pytest.mark.parametrize("classes", [7, 8])
+def test_a_constant_predictor_has_recall_1_over_c_and_fires_the_detector(classes):
+    labels = torch.cat([torch.arange(classes), torch.zeros(9, dtype=torch.int64)])
+    constant = torch.zeros(len(labels), classes)
+    constant[:, 0] = 1
+    with pytest.warns(evaluation.CollapseWarning):
+        scored = evaluation.scores(constant, labels, tuple(map(str, range(classes))))
+    assert scored.collapsed
+    assert scored.recall == pytest.approx(1 / classes)
+    assert scored.precision == pytest.approx(scored.accuracy / classes)
+
+
+def test_the_detector_is_silent_for_a_predictor_of_two_classes():
+    labels = torch.arange(8)
+    some = F.one_hot(torch.tensor([0, 0, 0, 0, 0, 0, 0, 1]), 8).float()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not evaluation.scores(some, labels, tuple(map(str, range(8)))).collapsed
+
+
+def test_the_printed_rows_are_one_word_predictors(m):
+    """Accuracy a, recall 100/7 and precision a/7, as far as one printed digit tells."""
+    for model, one_word in (("resnet", False), ("cls", True), ("rep-cls", True)):
+        accuracy, precision, recall = (
+            claims.get(CHAPTER, f"r2-ckplus-real-{model}-{k}").value for k in ("accuracy", "precision", "recall")
+        )
+        fits = abs(recall - 100 / 7) < 0.05 and abs(precision - accuracy / 7) < 0.06
+        assert fits == one_word
+        counts = [(k, n) for n in (35, 36) for k in range(n + 1) if round(100 * k / n, 1) == accuracy]
+        assert counts == {"resnet": [(22, 35)], "cls": [(9, 36)], "rep-cls": [(4, 36)]}[model]
+
+
+# CK+ in both layouts, by person
+
+
+def sized(root, **options):
+    return data.load("ckplus", root, split="all", **options).resize(64)
+
+
+def test_ckplus_runs_by_person_in_the_original_layout(m, tmp_path, own_cache, monkeypatch):
+    set_layouts.write_ck(tmp_path / "ck", people=4, points=True)
+    monkeypatch.setenv("FER_TEACH_KEEP", str(tmp_path / "kept"))
+    everybody = sized(tmp_path / "ck")
+    assert len(everybody.classes) == 7
+    (train, tested) = data.folds(everybody, 4)[0]
+    assert not set(everybody.subjects[train].tolist()) & set(everybody.subjects[tested].tolist())
+    people = {"train": everybody[train], "valid": everybody[train][:7], "test": everybody[tested]}
+    pictures = {part: backgrounds(part, 10) for part in PHOTOGRAPHS}
+    from fer_teach.record import begin
+
+    begin(CHAPTER, "quick", people, 0)
+    lab = m.make_lab("fold 0", "quick", people, pictures, 0)
+    assert lab.scenes["train"].masks["face"].any()
+    monkeypatch.setitem(m.PLAN, "quick", dict.fromkeys(m.PLAN["quick"], (16, 16)))
+    for model, source in (("PreActResNet18", "originals"), ("FERAtt+Rep+Cls", "scenes")):
+        got = m.probabilities(lab, model, source, 0, "test", "originals")
+        assert got.shape == (len(people["test"]), 7)
+        assert torch.isfinite(got).all()
+
+
+def test_ckplus_of_48_pixels_gets_its_masks_from_dlib(m, tmp_path, own_cache, monkeypatch):
+    set_layouts.write_ck48(tmp_path / "ck", people=3)
+    everybody = sized(tmp_path / "ck")
+    assert everybody.landmarks is None
+    with pytest.raises(FerTeachError, match="no face"):
+        with_masks(everybody)  # noise holds no faces, and the error says so
+    points = data.load("rendered", split="valid").landmarks[:1].expand(len(everybody), -1, -1)
+    monkeypatch.setattr("fer_teach.landmarks.find", lambda images: (points, torch.ones(len(images), dtype=torch.bool)))
+    scenes = m.scenes_of(with_masks(everybody), backgrounds("train", 6), 0)
+    assert scenes.images.shape == (len(everybody), 1, 64, 64)
+    assert len(data.leave_one_subject_out(everybody)) == 3
+
+
+# Tables
+
+
+def test_values_that_are_no_shares_are_shown_as_they_are(m, monkeypatch, tmp_path):
+    import pandas
+
+    from fer_teach import paths
+    from fer_teach.record import begin
+
+    monkeypatch.setattr(paths, "results", lambda: tmp_path)
+    begin(CHAPTER, "quick", {"train": faces(4)}, 0)
+    frame = pandas.DataFrame([{"row": "a", "seed": s, "right": 0.5 + s / 10, "loss": 2.0 + s} for s in range(3)])
+    (table,) = tables.show("t", frame, ["row"], ["right", "loss"], 100, values=["loss"]).tables
+    assert table.rows[0]["right"].startswith("60.0 [")
+    assert table.rows[0]["loss"].startswith("3 [")
+    (single,) = tables.show("t", frame[:1], ["row"], ["loss"], 100, values=["loss"]).tables
+    assert single.rows[0]["loss"] == "2"
+
+
+# Exercises
+
+
+def test_one_word_is_checked(capsys):
+    def right(accuracy, precision, recall, classes):
+        return abs(recall - 100 / classes) <= 0.05 and abs(precision - accuracy / classes) <= 0.06
+
+    checks.one_word(right)
+    assert "Right" in capsys.readouterr().out
+    for wrong, words in (
+        (lambda *_: None, "nothing"),
+        (lambda a, p, r, c: abs(r - 100 / c) <= 0.05, "12"),
+        (lambda a, p, r, c: abs(p - a / c) <= 0.06, "20"),
+        (lambda a, p, r, c: r == 14.3, "33.3"),
+        (lambda a, p, r, c: p == a / c and r == 100 / c, "25.0"),
+    ):
+        with pytest.raises(checks.Wrong, match=words):
+            checks.one_word(wrong)
+
+
+def test_mirrored_is_checked(capsys):
+    def right(image, mask, chosen):
+        return (
+            torch.where(chosen[:, None, None, None], image.flip(-1), image),
+            torch.where(chosen[:, None, None], mask.flip(-1), mask),
+        )
+
+    checks.mirrored(right)
+    assert "Right" in capsys.readouterr().out
+    for wrong, words in (
+        (lambda i, k, c: None, "two things"),
+        (lambda i, k, c: (right(i, k, c)[0], k), "mask of a mirrored"),
+        (lambda i, k, c: (i.flip(-1), k.flip(-1)), "not chosen has changed"),
+        (lambda i, k, c: (i, right(i, k, c)[1]), "not its mirror"),
+        (lambda i, k, c: (right(i, k, c)[0], k.flip(-1)), "mask of an image that was not"),
+    ):
+        with pytest.raises(checks.Wrong, match=words):
+            checks.mirrored(wrong)
+
+
+def test_stable_is_checked(capsys):
+    checks.stable(lambda d: 5 * torch.tanh(3 * d.abs()))
+    assert "Right" in capsys.readouterr().out
+    for wrong, words in (
+        (lambda d: None, "nothing"),
+        (lambda d: 5 * ((6 * d.abs()).exp() - 1) / ((6 * d.abs()).exp() + 1), "finite"),
+        (lambda d: 5 * torch.tanh(3 * d), "sign"),
+        (lambda d: 5 * torch.sigmoid(3 * d.abs()), "At d = 0 "),
+        (lambda d: 5 * torch.tanh(d.abs()), "0.5"),
+    ):
+        with pytest.raises(checks.Wrong, match=words):
+            checks.stable(wrong)

@@ -33,6 +33,7 @@ _CELL_CODE = (
     "landmarks.py",
     "frozen.py",
     "hardfaces.py",
+    "parts.py",
 )  # what a cell computes with
 
 

@@ -70,7 +70,7 @@ def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int
     for key, members in groups.items():
         cells = []
         for metric in metrics:
-            known = [m[metric] for m in members if m.get(metric) is not None]
+            known = [m[metric] for m in members if _is_number(m.get(metric))]
             cells.append(value(known) if metric in values else share(known, n[metric]))
         lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
     heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
@@ -100,6 +100,10 @@ def value(values: list[float]) -> str:
         return "not measured"
     mean, low, high = evaluation.seed_interval(values)
     return f"{mean:.3g}" if len(values) == 1 else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _is_number(value) -> bool:
+    return value is not None and value == value  # nan differs from itself
 
 
 def _word(value) -> str:

@@ -8,11 +8,16 @@ from .common import Wrong
 from .faces import faces_needed, held_out, plurality
 from .hybrid import gain_in_errors, lstm_step, mirrored_landmarks, smallest_gain
 from .regions import equal_cost_side, reaches_crops, softmax_bounds, top_k_pool
+from .relation import best_shift, constant_answer, mended_pooling, push
 from .scenes import mirrored, one_word, stable
 from .transformer import nearest_sample, possible_counts, quarter_turn
 
 __all__ = [
     "Wrong",
+    "push",
+    "mended_pooling",
+    "constant_answer",
+    "best_shift",
     "equal_cost_side",
     "faces_needed",
     "gain_in_errors",

@@ -23,24 +23,29 @@ def landmarks_on(images, detections, size: float = 2.3):
         (left, top, right, bottom), points = detection
         height, width = image.shape[-2:]
         axis.add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, ec="#4fa3e0", lw=1.8))
-        axis.scatter(points[:, 0] + 0.5, points[:, 1] + 0.5, s=5, color="#ff7a1a", edgecolors="none")
+        axis.scatter(points[:, 0] + 0.5, points[:, 1] + 0.5, s=9, color="#ff7a1a", edgecolors="none")
         axis.set(xlim=(0, width), ylim=(height, 0))
     return done(figure)
 
 
-def crop_schemes(image, schemes: dict, regions: dict, size: float = 1.05):
+def crop_schemes(image, schemes: dict, regions: dict, size: float = 1.0):
     """A row a scheme: the image with the scheme's boxes (k, 4) drawn on it, then its regions (1 + k, C, s, s)."""
     most = max(len(found) for found in regions.values())
-    figure, axes = plt.subplots(len(schemes), 1 + most, figsize=(size * (1 + most), size * 1.2 * len(schemes)))
-    for row, (name, boxes) in zip(np.atleast_2d(axes), schemes.items(), strict=True):
+    figure, axes = plt.subplots(
+        len(schemes), 1 + most, figsize=(size * (1.9 + most), size * 2.0 * len(schemes)), squeeze=False,
+        width_ratios=(1.9, *[1] * most),
+    )  # fmt: skip
+    for row, (name, boxes) in zip(axes, schemes.items(), strict=True):
         show(row[0], image)
-        row[0].set_ylabel(name, fontsize=12)
+        row[0].set_title(name, fontsize=12, loc="center", pad=3)
         for i, (x0, y0, x1, y1) in enumerate(np.asarray(boxes)):
             style = {"ec": COLOURS[(i + 1) % 6], "ls": _DASHES[(i + 1) % 6]}
-            row[0].add_patch(plt.Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, lw=1.6, **style))
+            row[0].add_patch(plt.Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, lw=1.8, **style))
         for i, (axis, region) in enumerate(zip(row[1:], regions[name], strict=False)):
             show(axis, region)
             axis.set_title("whole" if i == 0 else str(i), fontsize=11, loc="center", pad=3, color=COLOURS[i % 6])
+        for axis in row:
+            axis.axis("off")
     return done(figure)
 
 

@@ -32,3 +32,29 @@ def harder(images: torch.Tensor, kind: str, seed: int = 0) -> torch.Tensor:
     for image, top, left in zip(hidden, tops.tolist(), lefts.tolist(), strict=True):
         image[:, top : top + tall, left : left + wide] = 127
     return hidden
+
+
+def behind_squares(x: torch.Tensor, generator, part: float = 0.6) -> torch.Tensor:
+    """Cover `part` of the faces with one square each, in a grey of its own (or, in three of ten, noise), for training.
+
+    x: float (B, C, H, W) in [-1, 1]; the square has 25 to 55 % of the side, its centre anywhere. Returns (B, C, H, W).
+    """
+    count, _, height, width = x.shape
+    draw = torch.rand(count, 6, 1, 1, generator=generator).unbind(1)  # six numbers (B, 1, 1) a face
+    half = (0.25 + 0.3 * draw[0]) / 2
+    rows = (torch.arange(height)[:, None] + 0.5) / height - draw[1]  # (B, H, 1)
+    columns = (torch.arange(width) + 0.5) / width - draw[2]  # (B, 1, W)
+    hidden = (rows.abs() < half) & (columns.abs() < half) & (draw[3] < part)
+    noise = torch.rand(count, height, width, generator=generator) * 2 - 1
+    fill = torch.where(draw[5] < 0.3, noise, 2 * draw[4] - 1 + 0.15 * noise)
+    return torch.where(hidden[:, None], fill[:, None].to(x), x)
+
+
+def behind_square(images: torch.Tensor, centres: torch.Tensor, side: int) -> torch.Tensor:
+    """A mid-grey square over one place of every face. images: uint8 (N, C, H, W); centres: (N, 2), x and y in pixels
+    as landmarks count them; side: pixels. Returns uint8 (N, C, H, W)."""
+    height, width = images.shape[-2:]
+    rows = (torch.arange(height) - centres[:, 1:]).abs() < side / 2  # (N, H)
+    columns = (torch.arange(width) - centres[:, :1]).abs() < side / 2
+    hidden = (rows[:, :, None] & columns[:, None])[:, None]
+    return torch.where(hidden, torch.tensor(127, dtype=torch.uint8), images)

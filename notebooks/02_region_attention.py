@@ -9,7 +9,7 @@
 #
 # A hand covers the mouth, or the head is turned, and a network that reads the whole picture reads the hand as well. The Region Attention Network
 # (RAN) cuts several regions out of one face, describes each with the same convolutional network, and learns how much to trust each of them
-# {cite}`wang2020region`.
+# {cite}`r-wang2020region`.
 #
 # ```{admonition} After this chapter you can
 # - cut regions out of a batch of faces in one step, and pool their features by two kinds of attention;
@@ -46,8 +46,10 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from fer_teach import claims, data, differences, evaluation, figures, landmarks, tables, training
+from fer_teach.cost import multiplications
 from fer_teach.faces.occluders import cover
 from fer_teach.frozen import answers, reader
+from fer_teach.harder import behind_square, behind_squares
 from fer_teach.hardfaces import by_rule, hard_subsets
 from fer_teach.pose import head_pose
 from fer_teach.record import begin, record
@@ -69,7 +71,7 @@ figures.use_style()
 gallery = data.load("rendered", split="gallery")  # larger faces in colour, for pictures
 splits = {name: split.grey().resize(64) for name, split in data.splits(DATA, root=DATA_ROOT).items()}
 if PROFILE == "quick":
-    few, most = torch.Generator().manual_seed(SEED), {"train": 1500, "valid": 300, "test": 500}
+    few, most = torch.Generator().manual_seed(SEED), {"train": 2500, "valid": 300, "test": 500}
     splits = {s: d[torch.randperm(len(d), generator=few)[: most[s]]] for s, d in splits.items()}
 splits = {name: with_landmarks(split) for name, split in splits.items()}
 test, classes = splits["test"], splits["test"].classes
@@ -305,14 +307,6 @@ def narrow(width):
     return IResNet((1, 1, 1, 1), width, cells=2)
 
 
-def multiplications(network, images):
-    """How many multiplications a forward pass takes, in millions an image."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network.eval()(images)
-    return counter.get_total_flops() / 2e6 / len(images)
-
 # %%
 large = iresnet50(in_channels=3)
 two = crop_regions(training.normalise(gallery.images[:2]), fixed_crops(192, 192), 112)  # (2, 6, 3, 112, 112)
@@ -416,6 +410,7 @@ def self_attention(features, q0):
 
 def pool(features, weights):
     """The weighted mean over regions. features: (B, R, D); weights: (B, R) > 0. Returns (B, D)."""
+    weights = weights.clamp(min=1e-12)  # where every sigmoid is 0 in float32: the mean, not 0 / 0
     return (weights[..., None] * features).sum(1) / weights.sum(1, keepdim=True)
 
 # %% [markdown]
@@ -534,6 +529,7 @@ class RegionAttentionNetwork(nn.Module):
         super().__init__()
         self.backbone, self.relation = backbone, relation
         self.q0, self.q1 = nn.Parameter(torch.zeros(feature_dim)), nn.Parameter(torch.zeros(2 * feature_dim))
+        self.q0.lr_scale = self.q1.lr_scale = 0.02  # training.fit takes this share of the learning rate
         self.classifier = nn.Linear(2 * feature_dim, num_classes)
 
     def attend(self, features):
@@ -598,23 +594,10 @@ COPIES = {"quick": 1, "full": 2, "paper": 3}
 FROZEN = {"quick": 3, "full": 3, "paper": 0}  # parts of the backbone that stay: stem and two stages
 
 
-def hide(x, generator, part=0.6):
-    """Cover `part` of the faces with a square of 25 to 55 % of the side, in a grey of its own or noise. (B, C, H, W)."""
-    count, _, height, width = x.shape
-    draw = torch.rand(count, 6, 1, 1, generator=generator).unbind(1)  # six numbers (B, 1, 1) a face
-    half = (0.25 + 0.3 * draw[0]) / 2
-    rows = (torch.arange(height)[:, None] + 0.5) / height - draw[1]  # (B, H, 1)
-    columns = (torch.arange(width) + 0.5) / width - draw[2]  # (B, 1, W)
-    hidden = (rows.abs() < half) & (columns.abs() < half) & (draw[3] < part)
-    noise = torch.rand(x.shape, generator=generator) * 2 - 1
-    grey = 2 * draw[4] - 1 + 0.15 * noise[:, 0]
-    return torch.where(hidden[:, None], torch.where(draw[5] < 0.3, noise[:, 0], grey)[:, None], x)
-
-
 def regions_of(faces, generator=None, scheme="fixed"):
     """The regions of some faces: float (B, R, C, H, W). With a generator: altered, partly hidden, half of them mirrored."""
     x = training.augment_images(faces.images, ALTER if generator else None, generator)
-    x = hide(x, generator) if generator else x
+    x = behind_squares(x, generator) if generator else x
     height, width = faces.size
     size, boxes = SIZE, fixed_crops(height, width)
     if scheme == "plain":  # one region that costs as much as six
@@ -673,7 +656,7 @@ VARIANTS = {
 
 # %% tags=["method"]
 RECIPE = training.Recipe(epochs=2, batch=32, lr=3e-3, weight_decay=0.05, warmup=0.2, clip=1.0, ema=0.99)
-EPOCHS = {"quick": 2, "full": 3, "paper": 8}
+EPOCHS = {"quick": 3, "full": 3, "paper": 8}
 LOSSES = {"crops": region_biased_loss, "forked": forked_loss}
 
 
@@ -764,8 +747,9 @@ counted = {name: int(mask.sum()) for name, mask in hard.items() if mask.any()}
 counted |= {"valid": len(sets["valid"]), "covered": len(clean), "uncovered": len(clean)}
 names = ["plain", "mean", "full"] if PROFILE != "full" else list(VARIANTS)
 variants = sweep({"variant": names, "seed": SEEDS}, judge, name="variants")
-columns = ["all", "clean", "hard", "occluded", "pose_30", "pose_45", "uncovered", "covered"]
-tables.show("variants", variants, ["variant"], [c for c in columns if c in variants], counted)
+wanted = ["all", "clean", "hard", "occluded", "pose_30", "pose_45", "uncovered", "covered"]
+wanted = [column for column in wanted if column in variants]
+tables.show("variants", variants, ["variant"], wanted, counted)
 
 # %% [markdown]
 # Two means with overlapping intervals may still differ: the same seed draws the same order, copies and first weights for every variant, so the seeds
@@ -811,21 +795,15 @@ def attention_falls(before, after, which):
 # %% [markdown]
 # A second kind of pair: a grey square of 22 pixels over each part in turn. If attention knew what it can see, the region around that part would lose.
 
-# %% tags=["method"]
-def hide_place(faces, place, side):
-    """A mid-grey square over the landmarks `place` of every face: FaceDataset -> uint8 (N, C, H, W)."""
-    centre = faces.landmarks[:, list(place)].mean(1) + 0.5  # (N, 2)
-    height, width = faces.size
-    rows = ((torch.arange(height) + 0.5) - centre[:, 1:]).abs() < side / 2  # (N, H)
-    columns = ((torch.arange(width) + 0.5) - centre[:, :1]).abs() < side / 2
-    return torch.where((rows[:, :, None] & columns[:, None])[:, None], torch.tensor(127, dtype=torch.uint8), faces.images)
-
 # %%
 some = clean[: 40 if PROFILE == "quick" else 200]
 which, share = covered_most(cover_map, landmark_crops(test.landmarks[clean], *test.size))
 much = (share > 0.3).nonzero()[:, 0]  # of the crop
 trunk, cut = backbone_of(PROFILE, "identities").parts[: FROZEN[PROFILE]], partial(regions_of, scheme=SCHEME)
-hidden = [answers(replace(test[some], images=hide_place(test[some], place, 22)), cut, trunk).float() for place in PLACES]
+hidden = []  # five times the regions of the same faces, with a part hidden in each
+for place in PLACES:
+    images = behind_square(test.images[some], test.landmarks[some][:, list(place)].mean(1), side=22)
+    hidden.append(answers(replace(test[some], images=images), cut, trunk).float())
 
 def moves(seed):
     network = fitted(sets, looks, PROFILE, seed)[0].best
@@ -901,6 +879,10 @@ def protocol(subset, seed):
     return {name: right[hard[name]].mean() for name in ("all", "hard", "clean")}
 
 protocols = sweep({"subset": ["train", "train_hard"], "seed": FEWER}, protocol)
+both = protocols.groupby("subset")["hard"].mean()
+for name, subset in (("all_trained_hard", "train"), ("hard_trained_hard", "train_hard")):
+    k = round(both[subset] * counted["hard"])
+    record(**{name: both[subset]}, n=counted["hard"], interval=evaluation.wilson(k, counted["hard"]))
 tables.show("protocols", protocols, ["subset"], ["all", "hard", "clean"], counted)
 
 # %% mystnb={"image": {"alt": "A confusion matrix over all test images in per cent of each true class; the diagonal is darkest."}}
@@ -945,7 +927,7 @@ tables.show("recall", recalls.assign(variant="full"), ["variant"], present, {nam
 
 # %%
 for name in ("plain", "mean", "full"):
-    for where in ("all", "hard", "covered"):
+    for where in wanted:
         held = variants[variants["variant"] == name][where]
         interval = evaluation.wilson(round(held.mean() * counted[where]), counted[where])
         record(**{f"{name}_{where}": held.mean()}, n=counted[where], interval=interval)

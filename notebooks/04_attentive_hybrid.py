@@ -154,19 +154,20 @@ def align_regions(images, landmarks, size):
     return read.unflatten(2, (len(BOXES), size)).transpose(1, 2)
 
 # %% [markdown]
-# Three tilted faces. First the four regions cut where the *mean* face has them, then cut where *this* face has them.
+# Two tilted faces. First the four regions cut where the *mean* face has them, then cut where *this* face has them.
 
-# %% mystnb={"image": {"alt": "Three tilted faces, one a row. Each face has orange points and four boxes that follow its tilt. Four crops cut at fixed places are tilted and off centre; four aligned crops show brows, eyes, nose and mouth upright."}}
+# %% mystnb={"image": {"alt": "Two tilted faces. Each face has orange points and four boxes that follow its tilt. Four crops cut at fixed places are tilted and off centre; four aligned crops show brows, eyes, nose and mouth upright."}}
 x = training.normalise(test.images)  # (N, 1, 48, 48)
 mean_shape = splits["train"].landmarks.mean(0).expand_as(test.landmarks)
-slope = test.landmarks[:, 45, 1] - test.landmarks[:, 36, 1]  # of the line through the eyes
-tilted = slope.abs().argsort(descending=True)[torch.tensor([0, 1, 2])]
+outlines = region_points(test.landmarks, 24)[:, :, [0, 0, -1, -1], [0, -1, -1, 0]]  # (N, K, 4, 2)
+whole = ((outlines > -1) & (outlines < 48)).flatten(1).all(1)  # nothing cut off
+slope = (test.landmarks[:, 45, 1] - test.landmarks[:, 36, 1]).abs()  # of the line through the eyes
+tilted = (slope * whole).argsort(descending=True)[:2]
 crops = {name: align_regions(x, points, 24)[tilted] for name, points in (("fixed", mean_shape), ("aligned", test.landmarks))}
-outlines = region_points(test.landmarks[tilted], 24)[:, :, [0, 0, -1, -1], [0, -1, -1, 0]]  # (3, K, 4, 2)
-figures.regions(x[tilted], test.landmarks[tilted], outlines, crops, tuple(BOXES))
+figures.regions(x[tilted], test.landmarks[tilted], outlines[tilted], crops, tuple(BOXES))
 
 # %% [markdown]
-# Two numbers say that it works. How far do the corners of the mouth wander from face to face, as a share of the face's width, before and after? And which
+# Two numbers say that it works. How far do the corners of the mouth wander from face to face, in sides of the canonical square, before and after? And which
 # share of each true part, as the mask knows it, lies inside its box?
 
 # %% tags=["method"]
@@ -396,9 +397,8 @@ class Fusion(nn.Module):
 class AttentiveHybrid(nn.Module):
     """forward(images (B, C, H, W), regions (B, 4, C, s, s), target=None) -> Output. Colours are averaged.
 
-    branches: letters of "GLM"; fusion: "two-step" or "concat"; head: "cosface" or "softmax"; widths: channels of the
-    first and second layer and size of a feature; depth: residual blocks a stage; cells: a side of the pooling; dropout:
-    after it; width: units between concatenation and head, or None; scale, margin: CosFace's.
+    fusion: "two-step" or "concat"; head: "cosface" or "softmax"; widths: channels of the first layer, of the second, and
+    size of a feature; depth: residual blocks a stage; width: units between concatenation and head, or None.
     """
 
     def __init__(self, num_classes=7, branches="GLM", attention=True, fusion="two-step", head="cosface",
@@ -586,7 +586,7 @@ Table("What each head reads right", f"This run, one training, {len(test):,} test
 # ```{admonition} Easily done: the margin left on
 # :class: warning
 # The network takes the target as an argument. Whoever passes it while measuring *lowers* the score of every true class, and reports too little. The next line
-# measures how much. The other way round it would report too much, so a network that sees the target at test time deserves a second look in any code.
+# measures how much. A network that is shown the target at test time deserves a second look in any code, whichever way its score moves.
 # ```
 
 # %%
@@ -606,8 +606,8 @@ def margins(scale, margin, seed):
     network = fitted(splits, PROFILE, seed, scale=scale, margin=margin).best
     return {"valid": evaluation.accuracy(network, splits["valid"], feed=feeder())}
 
-SEEDS = [SEED + i for i in range({"quick": 2, "full": 5, "paper": 1}[PROFILE])]  # of the rows that matter most
-FEW = SEEDS[: 1 if PROFILE == "quick" else 2]  # of the others
+SEEDS = [SEED + i for i in range(5 if PROFILE == "full" else 2)]  # of the rows that matter most
+FEW = SEEDS[: 2 if PROFILE == "full" else 1]  # of the others
 pairs = [(30.0, 0.4), (16.0, 0.1)] if PROFILE == "quick" else [(30.0, 0.4), (30.0, 0.1), (16.0, 0.1), (16.0, 0.0)]
 by_margin = sweep([{"scale": s, "margin": m, "seed": seed} for s, m in pairs for seed in FEW], margins)
 tables.show("margins", by_margin, ["scale", "margin"], ["valid"], n=len(splits["valid"]))
@@ -616,7 +616,7 @@ tables.show("margins", by_margin, ["scale", "margin"], ["valid"], n=len(splits["
 # ## Tables I and II, all cells
 #
 # Table I has twelve cells: G, G + L, G + L + M, each without and with attention (A), each with a softmax and a CosFace head. Table II has six: three
-# branches, two fusions. In the paper the two-step column of table II repeats table I; here too. All networks read the same test images, and the record
+# branches, two fusions. In the report the two-step column of table II repeats table I; here too. All networks read the same test images, and the record
 # keeps which of them each read right, so that two rows can be compared image by image.
 
 # %%
@@ -631,7 +631,7 @@ if PROFILE == "quick":
     CELLS = [("G", False, "cosface"), *CHIEF[:3]]
 grid = [
     {**dict(zip(("branches", "attention", "head"), cell, strict=True)), "fusion": "two-step", "seed": seed}
-    for cell in CELLS for seed in (SEEDS if cell in (CHIEF[:1] if PROFILE == "quick" else CHIEF) else FEW)
+    for cell in CELLS for seed in (SEEDS if cell in (CHIEF if PROFILE == "full" else CHIEF[:1]) else FEW)
 ]
 table_1 = sweep(grid, ablation, name="table_1")
 tables.show("table_1", table_1, ["branches", "attention", "head"], ["accuracy"], n=len(test))
@@ -641,7 +641,7 @@ FUSIONS = ("concat", "concat, equal", "two-step")
 grid = [
     {"branches": b, "attention": True, "head": "cosface", "fusion": fusion, "seed": seed}
     for b in (("GLM",) if PROFILE == "quick" else ("G", "GL", "GLM")) for fusion in FUSIONS
-    for seed in (SEEDS if b == "GLM" and fusion != "concat" and PROFILE != "quick" else FEW)
+    for seed in (SEEDS if b == "GLM" and fusion != "concat" and PROFILE == "full" else FEW)
 ]
 table_2 = sweep(grid, ablation, name="table_2")
 tables.show("table_2", table_2, ["branches", "fusion"], ["accuracy"], n=len(test))
@@ -680,23 +680,22 @@ for name, rows in itertools.groupby(paired, lambda row: row["contrast"]):
 contrasts.show("contrasts", paired)
 
 # %% [markdown]
-# Now the control that no paper prints: the *same* network, trained twice with different seeds. On how many test images is exactly one of the two right?
+# Now a control that tables of results seldom print: the *same* network, trained twice with different seeds. On how many test images is exactly one of the two right?
 
 # %%
 same = every[(every[list(MAIN)] == list(MAIN.values())).all(axis=1)].sort_values("seed")
-rights = [contrasts.unpack(digits, len(test)) for digits in same["right"]] * (1 + (len(same) == 1))
+rights = [contrasts.unpack(digits, len(test)) for digits in same["right"]]
 apart = [evaluation.mcnemar(a, b) for a, b in itertools.combinations(rights, 2)]
 disagreement = np.mean([pair.only_a + pair.only_b for pair in apart]) / len(test)
 record(seeds_disagree=disagreement, n=len(test), interval=evaluation.wilson(round(disagreement * len(test)), len(test)))
-if len(same) > 1:
-    print(f"Two trainings of one network differ on {100 * disagreement:.1f} % of {len(test):,} images; "
-          f"McNemar calls {sum(pair.pvalue < 0.05 for pair in apart)} of {len(apart)} such pairs different.")
+print(f"Two trainings of one network differ on {100 * disagreement:.1f} % of {len(test):,} images; "
+      f"McNemar calls {sum(pair.pvalue < 0.05 for pair in apart)} of {len(apart)} such pairs different.")
 
 # %% [markdown]
 # ## Reading a table by counting
 #
-# An accuracy over $n$ images is $k/n$ with a whole $k$. So printed decimals tell how many images were scored. SFEW's validation part has 436 faces. For
-# which $n$ is *every* SFEW entry of tables I and II a whole count?
+# An accuracy over $n$ images is $k/n$ with a whole $k$. So printed decimals tell how many images were scored. For which $n$ is *every*
+# SFEW entry of tables I and II a whole count?
 
 # %% tags=["method"]
 def counts_behind(printed, n):
@@ -705,6 +704,7 @@ def counts_behind(printed, n):
     return [k for k in range(n + 1) if round(100 * k / n, digits) == float(printed)]
 
 # %%
+SFEW_FACES = 436  # in its validation part, as published
 cells = {c.id: c for c in claims.load("04_attentive_hybrid") if c.group in ("R3, table I", "R3, table II")}
 on_sfew = [c.printed for c in cells.values() if c.data == "sfew"]
 whole = [n for n in range(400, 461) if all(counts_behind(p, n) for p in on_sfew)]
@@ -712,10 +712,10 @@ k = {name: counts_behind(c.printed, c.n) for name, c in cells.items()}
 assert all(len(counts) == 1 for counts in k.values())  # one count each, for both data sets
 k = {name: counts[0] for name, counts in k.items()}
 record(sfew_images_scored=whole[0], sfew_entries=len(on_sfew))
-print(f"All {len(on_sfew)} entries are whole counts for n in {whole}, among 400 to 460.")
+print(f"All {len(on_sfew)} entries are whole counts for n in {whole} alone, among 400 to 460; the part has {SFEW_FACES}.")
 
 # %% [markdown]
-# So three of the 436 faces were not scored. And every step of the table is a whole number of images. A count of $n$ images with accuracy $p$ has the
+# So a few faces were not scored; perhaps no face was found in them. And every step of the table is a whole number of images. A count of $n$ images with accuracy $p$ has the
 # standard error $\sqrt{n p (1 - p)}$: that is what one run wobbles by, had other images been drawn.
 
 # %% tags=["method"]
@@ -737,7 +737,7 @@ for low, high in STEPS_READ:
 Table("Table I of the report, counted", "CosFace column. Counts are read back from the printed decimals.", rows)
 
 # %% [markdown]
-# Read the last two lines. The final attention is worth a couple of images on either data set. On SFEW, G + L *loses* by it. Even the whole way from G to
+# Read the last two lines. The final attention is worth a couple of images on either data set. Where G + L got it, SFEW *lost*. Even the whole way from G to
 # the full network is less than two standard errors of a single run on either data set. That does not say that the parts are useless. It says that this table cannot tell.
 
 # %% mystnb={"image": {"alt": "Six dots with long horizontal bars, one for each row of the SFEW column: every bar overlaps every other."}}
@@ -805,7 +805,7 @@ for name, n in (("rafdb", 3068), ("sfew", 433)):
 # %% [markdown]
 # ## What does the attention look at?
 #
-# The report shows maps that glow on eyes and mouth. Here is the mean of the two global maps, one face an expression.
+# The report's figure 5 lays such maps over faces. Here is the mean of the two global maps, one face an expression.
 
 # %% mystnb={"image": {"alt": "A row of test faces, one an expression, with the attention of the global sub-networks as a warm overlay."}}
 maps = torch.stack([out.attention[name] for name in NAMES["G"]]).mean(0)[:, 0]  # (N, 12, 12)
@@ -862,8 +862,8 @@ with torch.no_grad():
 figures.states(x[one_each[:4]], [classes[c] for c in test.labels[one_each[:4]].tolist()], held, tuple(BOXES))
 
 # %% [markdown]
-# And if it reads them in another order than in training? All 23 others are tried. `no_order` is a network trained with the same parameters whose fusion
-# concatenates: it can be shuffled as well, and shows what any trained layer does when its inputs change places.
+# And if it reads them in another order than in training? All 23 others are tried. The network that concatenates can be shuffled as well. It shows what happens where
+# every region has weights of its own; an LSTM reads all of them with the same.
 
 # %% tags=["method"]
 ORDERS = list(itertools.permutations(range(len(BOXES))))  # the first is the order of training
@@ -881,7 +881,7 @@ def order_matters(fusion, seed):
     others = torch.stack([shuffled(network, shown, test.labels, order) for order in ORDERS[1:]])
     return {"in_order": shuffled(network, shown, test.labels, ORDERS[0]), "others_mean": others.mean(), "others_worst": others.min()}
 
-orders = sweep({"fusion": ["two-step", "concat, equal"], "seed": FEW if PROFILE == "quick" else SEEDS}, order_matters)
+orders = sweep({"fusion": ["two-step", "concat, equal"], "seed": SEEDS if PROFILE == "full" else FEW}, order_matters)
 by_fusion = orders.groupby("fusion").mean()
 for fusion, name in (("two-step", "two_step"), ("concat, equal", "concat_equal")):
     row = by_fusion.loc[fusion]

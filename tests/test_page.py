@@ -9,7 +9,7 @@ import torch
 
 from fer_teach import checks, evaluation, figures, record, tables
 from fer_teach.errors import FerTeachError
-from fer_teach.harder import KINDS, harder
+from fer_teach.harder import KINDS, behind_square, behind_squares, harder
 
 NAME = "01_deep_emotion"
 
@@ -132,6 +132,22 @@ def test_harder_images_are_harder_in_the_way_that_is_named():
     assert all(200 < count <= 256 for count in hidden.flatten(1).sum(1).tolist())
     with pytest.raises(FerTeachError, match="upside down"):
         harder(images, "upside down")
+
+
+def test_a_square_hides_its_place_and_nothing_else():
+    images = torch.randint(0, 100, (2, 1, 64, 64), dtype=torch.uint8)
+    hidden = behind_square(images, torch.full((2, 2), 31.5), 20)
+    assert (hidden[..., 22:42, 22:42] == 127).all()
+    assert int((hidden != images).sum()) == 2 * 400
+
+
+def test_training_squares_hide_their_part_of_the_faces():
+    x = torch.zeros(400, 1, 32, 32)
+    made = behind_squares(x, torch.Generator().manual_seed(3))
+    touched = (made != 0).flatten(1).any(1)
+    assert 0.5 < touched.float().mean() < 0.7
+    assert (made != 0).float().mean((1, 2, 3))[touched].max() < 0.57**2
+    assert torch.equal(made, behind_squares(x, torch.Generator().manual_seed(3)))
 
 
 # Checks -------------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def margin(scale: float, margin: float):
     and the probability of class 1 along the upper half, as training sees it (target 1, with margin) and without."""
     with plt.rc_context({"figure.constrained_layout.use": False}):
         figure, (left, right) = plt.subplots(1, 2, figsize=(6.6, 3.1), gridspec_kw={"width_ratios": (1, 1.35)})
-        figure.subplots_adjust(0.02, 0.17, 0.98, 0.86, wspace=0.28)
+        figure.subplots_adjust(0.02, 0.18, 0.98, 0.8, wspace=0.28)
     at = np.radians([140.0, 40.0])  # directions of the two classes
     angle = np.linspace(0, np.pi, 721)
     cosines = np.cos(angle[None] - at[:, None])  # (2, angles)

@@ -100,6 +100,46 @@ def attentive_hybrid(plan):
     return build
 
 
+def attention_generator(batch, precision, count):
+    """The same of chapter 05, first stage."""
+    from fer_teach import chapters
+
+    chapter = chapters.load("05_local_global_relation")
+    recipe = replace(chapter.ADAM, precision=precision, batch=batch or chapter.ADAM.batch)
+
+    def loss(output, target, model):
+        return chapter.word_loss(output, target, 1.0)
+
+    return "AttentionMapGenerator", chapter.AttentionMapGenerator(growth=24), noise((1, 64, 64), 2, count), loss, recipe
+
+
+def local_global_relation(cached):
+    """The same of chapter 05, second stage, with its feed; cached: maps computed once, or at every step."""
+
+    def build(batch, precision, count):
+        from fer_teach import chapters
+
+        chapter = chapters.load("05_local_global_relation")
+        generators = [chapter.AttentionMapGenerator(growth=24) for _ in range(2)]
+        model = chapter.LocalGlobalRelationNetwork(*generators, 8)
+        dataset = chapter.with_maps(noise((1, 64, 64), 8, count), generators)
+        recipe = replace(chapter.STEADY, precision=precision, batch=batch or chapter.STEADY.batch)
+
+        def loss(output, target, model):
+            other = chapter.partners(target)
+            paired = chapter.Related(*(part[other] for part in output))
+            return chapter.pair_loss(output, paired, target, target[other])
+
+        def feed(dataset, index, generator):
+            (x, maps), labels = chapter.feed_with_maps(dataset, index, generator)
+            return ((x, maps) if cached else x), labels
+
+        network = f"LocalGlobalRelationNetwork, {'cached' if cached else 'live'} maps"
+        return network, model, dataset, loss, recipe, feed
+
+    return build
+
+
 def mean_landmarks():
     """The rendered faces' mean shape (68, 2) in an image of 48 pixels."""
     from fer_teach import data
@@ -114,6 +154,9 @@ BUILDERS = {
     "03_feratt_baseline": preact_resnet18,
     "04_attentive_hybrid": attentive_hybrid("small"),
     "04_attentive_hybrid, large": attentive_hybrid("large"),
+    "05_local_global_relation": local_global_relation(True),
+    "05_local_global_relation, live maps": local_global_relation(False),
+    "05_local_global_relation, generator": attention_generator,
 }
 
 

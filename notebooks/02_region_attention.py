@@ -301,7 +301,7 @@ def iresnet18(**options):
 # narrow one: the same blocks, one a stage, eight channels in the first, regions of 26 pixels.
 
 # %% tags=["method"]
-SIZE, WIDTH = 26, {"quick": 8, "full": 8, "paper": 32}  # a region's pixels a side; channels of the first stage
+SIZE, WIDTH = 26, {"quick": 16, "full": 16, "paper": 32}  # a region's pixels a side; channels of the first stage
 SIDE = 68  # one picture of 68 by 68 costs what six regions of 26 by 26 cost, as counted below
 
 
@@ -558,7 +558,7 @@ class RegionAttentionNetwork(nn.Module):
 
 # %% tags=["check"]
 torch.manual_seed(SEED)
-network = RegionAttentionNetwork(narrow(8), 512, len(classes)).eval()
+network = RegionAttentionNetwork(narrow(16), 512, len(classes)).eval()
 with torch.no_grad():
     separate = torch.stack([network.backbone(region) for region in regions.unbind(1)], 1)  # a loop over regions
     first = network(regions)

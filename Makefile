@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# With several threads and few channels this torch build's convolutions can corrupt memory; one thread does not.
+export OMP_NUM_THREADS ?= 1
 STAMP := $(VENV)/.ready
 
 help:  ## list every target

@@ -1195,7 +1195,7 @@ checks.stable(stable)
 # ```
 #
 # ```{exercise} Read the table
-# :label: ex-read
+# :label: ex-scenes-read
 # Take the table of the sigmas. Between the narrowest and the widest hill, how much do accuracy, `length_of_z` and `between_classes` change? Which of the three would you *not* use to choose sigma,
 # and why would a paper that prints only that one look better than it is?
 # ```

@@ -290,12 +290,7 @@ def run(model, train, valid, loss, recipe, seed, folder, identity, progress, fee
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-        trainer.fit(
-            learner,
-            batches,
-            Batches(valid, 512, feed=feed) if valid is not None else None,
-            ckpt_path=path,
-            weights_only=False,
-        )
+        held_out = Batches(valid, 512, feed=feed) if valid is not None else None
+        trainer.fit(learner, batches, held_out, ckpt_path=path, weights_only=False)
     learner.trainer = None
     return learner.to(home)

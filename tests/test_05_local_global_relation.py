@@ -609,3 +609,17 @@ def planted(maps, features):
 def test_wrong_answers_are_told_what_is_wrong(check, answer, words):
     with pytest.raises(checks.Wrong, match=words):
         getattr(checks, check)(answer)
+
+
+# What was kept
+
+
+def test_other_maps_are_another_training(m):
+    first, second = generator(m), generator(m)
+    assert m.digest((first, second)) == m.digest((first, second))
+    assert m.digest((first, second)) != m.digest((second, first))
+    with torch.no_grad():
+        second.score.bias += 1e-6
+    changed = m.digest((first, second))
+    second.features[1].running_mean += 1
+    assert m.digest((first, second)) != changed

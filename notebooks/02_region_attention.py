@@ -836,6 +836,22 @@ with torch.no_grad():
 figures.weight_change(change, [f"{name} hidden" for name in REGIONS[1:]], REGIONS, "change of mu, in points")
 
 # %% [markdown]
+# Move the square over one face yourself. The bars are shares of the pool, left for the clean face, right for the hidden one.
+
+# %%
+one = test[clean[:1]]
+
+def slide(down=0.5, across=0.5):
+    images = behind_square(one.images, 64 * torch.tensor([[across, down]]), side=22)
+    both = replace(test[clean[:1].repeat(2)], images=torch.cat([one.images, images]))
+    with torch.no_grad():
+        weights = fit.best(answers(both, cut, trunk).float()).weights
+    return figures.region_weights(both.images, weights, ["clean", "hidden"], REGIONS, limit=0.5)
+
+alt = "A face, clean and behind a grey square, and the shares of its six regions"
+figures.sliders(slide, alt, down=(0.1, 0.9, 0.2, 0.5))
+
+# %% [markdown]
 # ## Which crops, which margin, which weights?
 #
 # The scheme was chosen by the column `valid`. Exact landmarks are a gift that photographs do not make, so `dlib` takes the landmarks that dlib finds

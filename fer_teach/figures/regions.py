@@ -49,8 +49,9 @@ def crop_schemes(image, schemes: dict, regions: dict, size: float = 1.0):
     return done(figure)
 
 
-def region_weights(images, weights, titles, names):
-    """A face a column, and under it how much each of its regions weighs. weights: (N, R), rows sum to 1."""
+def region_weights(images, weights, titles, names, limit: float | None = None):
+    """A face a column, and under it how much each of its regions weighs. weights: (N, R), rows sum to 1; limit: the end
+    of the scale, by default just above the highest weight."""
     weights = np.asarray(weights)
     figure, axes = plt.subplots(
         2, len(images), figsize=(2.1 * len(images), 4.1), sharey="row", height_ratios=(1.9, 2.0), squeeze=False
@@ -62,7 +63,7 @@ def region_weights(images, weights, titles, names):
         at = np.arange(len(row))[::-1]
         bottom.barh(at, row, color=[COLOURS[i % 6] for i in range(len(row))])
         bottom.axvline(1 / len(row), color="#8a8a8a", lw=1, ls="--")
-        bottom.set(xlim=(0, weights.max() * 1.05), yticks=at, yticklabels=names)
+        bottom.set(xlim=(0, limit or weights.max() * 1.05), yticks=at, yticklabels=names)
         bottom.xaxis.get_major_locator().set_params(nbins=3)
         bottom.set_xlabel("weight")
     return done(figure)

@@ -11,7 +11,7 @@ COLOURS = ("#1f5a8a", "#c4572b", "#3d7f4e", "#7a5195", "#8a6d1f", "#4a4a4a")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 
 
-def landmarks_on(images, detections, size: float = 2.3):
+def landmarks_on(images, detections, size: float = 1.95):
     """Images with what `fer_teach.landmarks.detect` returned for each: (box, (68, 2)) or None."""
     figure, axes = plt.subplots(1, len(images), figsize=(size * len(images), size), squeeze=False)
     for axis, image, detection in zip(axes.flat, images, detections, strict=True):
@@ -28,7 +28,7 @@ def landmarks_on(images, detections, size: float = 2.3):
     return done(figure)
 
 
-def crop_schemes(image, schemes: dict, regions: dict, size: float = 1.0):
+def crop_schemes(image, schemes: dict, regions: dict, size: float = 0.72):
     """A row a scheme: the image with the scheme's boxes (k, 4) drawn on it, then its regions (1 + k, C, s, s)."""
     most = max(len(found) for found in regions.values())
     figure, axes = plt.subplots(
@@ -54,7 +54,7 @@ def region_weights(images, weights, titles, names, limit: float | None = None):
     of the scale, by default just above the highest weight."""
     weights = np.asarray(weights)
     figure, axes = plt.subplots(
-        2, len(images), figsize=(2.1 * len(images), 4.1), sharey="row", height_ratios=(1.9, 2.0), squeeze=False
+        2, len(images), figsize=(0.9 + 1.8 * len(images), 4.0), sharey="row", height_ratios=(1.9, 2.0), squeeze=False
     )
     for (top, bottom), image, row, title in zip(axes.T, images, weights, titles, strict=True):
         show(top, image)

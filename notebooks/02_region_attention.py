@@ -211,14 +211,14 @@ for box, region in zip(fixed_crops(64, 64).tolist(), regions.unbind(1)[1:], stri
     torch.testing.assert_close(region, F.interpolate(cut, 26, mode="bilinear", antialias=True), atol=1e-5, rtol=0)
 
 # %% mystnb={"image": {"alt": "One face three times with the boxes of the fixed, the random and the landmark scheme drawn on it, and to the right of each the whole face and the five regions cut out of it."}}
-face = gallery[3:4]
+face = gallery[3:4].grey()
 pixels, side = training.normalise(face.images), face.size[0]
 schemes = {
     "fixed": fixed_crops(side, side),
     "random": random_crops(side, side, 5, torch.Generator().manual_seed(SEED)),
     "landmark": landmark_crops(face.landmarks, side, side)[0],
 }
-cut_out = {name: crop_regions(pixels, boxes, 96)[0] for name, boxes in schemes.items()}  # (6, 3, 96, 96) each
+cut_out = {name: crop_regions(pixels, boxes, 48)[0] for name, boxes in schemes.items()}  # (6, 1, 48, 48) each
 figures.crop_schemes(face.images[0], schemes, cut_out)
 
 # %% [markdown]
@@ -724,7 +724,7 @@ def looks(scheme, start):
     return prepare(sets, PROFILE, scheme, start)
 
 # %% mystnb={"image": {"alt": "Pairs of the same rendered face, in the upper row as it is, in the lower row with a hand, a mask, a scarf or an object in front."}}
-figures.gallery(torch.cat([test.images[clean[:8]], covered[:8]]), columns=8)
+figures.gallery(torch.cat([test.images[clean[:6]], covered[:6]]), columns=6, size=1.2)
 
 # %% [markdown]
 # ## What does attention buy, at equal cost?
@@ -834,6 +834,21 @@ tables.show("attention", falls.assign(variant="full"), ["variant"], list(sizes),
 with torch.no_grad():
     change = torch.stack([(fit.best(x).mu - attended("test", some).mu).mean(0) for x in hidden])
 figures.weight_change(change, [f"{name} hidden" for name in REGIONS[1:]], REGIONS, "change of mu, in points")
+
+# %% [markdown]
+# Move the square down over one face yourself. The bars are shares of the pool; the dashed line is an equal share.
+
+# %%
+one = test[clean[:1]]
+
+def slide(down=0.5, across=0.5):
+    behind = replace(one, images=behind_square(one.images, 64 * torch.tensor([[across, down]]), side=22))
+    with torch.no_grad():
+        weights = fit.best(answers(behind, cut, trunk).float()).weights
+    return figures.region_weights(behind.images, weights, [""], REGIONS, limit=0.5)
+
+alt = "A face behind a grey square, and the shares of its six regions"
+figures.sliders(slide, alt, down=(0.2, 0.8, 0.2, 0.4))
 
 # %% [markdown]
 # ## Which crops, which margin, which weights?

@@ -11,7 +11,7 @@ COLOURS = ("#1f5a8a", "#c4572b", "#3d7f4e", "#7a5195", "#8a6d1f", "#4a4a4a")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 
 
-def landmarks_on(images, detections, size: float = 2.3):
+def landmarks_on(images, detections, size: float = 1.95):
     """Images with what `fer_teach.landmarks.detect` returned for each: (box, (68, 2)) or None."""
     figure, axes = plt.subplots(1, len(images), figsize=(size * len(images), size), squeeze=False)
     for axis, image, detection in zip(axes.flat, images, detections, strict=True):
@@ -28,7 +28,7 @@ def landmarks_on(images, detections, size: float = 2.3):
     return done(figure)
 
 
-def crop_schemes(image, schemes: dict, regions: dict, size: float = 1.0):
+def crop_schemes(image, schemes: dict, regions: dict, size: float = 0.72):
     """A row a scheme: the image with the scheme's boxes (k, 4) drawn on it, then its regions (1 + k, C, s, s)."""
     most = max(len(found) for found in regions.values())
     figure, axes = plt.subplots(
@@ -49,11 +49,12 @@ def crop_schemes(image, schemes: dict, regions: dict, size: float = 1.0):
     return done(figure)
 
 
-def region_weights(images, weights, titles, names):
-    """A face a column, and under it how much each of its regions weighs. weights: (N, R), rows sum to 1."""
+def region_weights(images, weights, titles, names, limit: float | None = None):
+    """A face a column, and under it how much each of its regions weighs. weights: (N, R), rows sum to 1; limit: the end
+    of the scale, by default just above the highest weight."""
     weights = np.asarray(weights)
     figure, axes = plt.subplots(
-        2, len(images), figsize=(2.1 * len(images), 4.1), sharey="row", height_ratios=(1.9, 2.0), squeeze=False
+        2, len(images), figsize=(0.9 + 1.8 * len(images), 4.0), sharey="row", height_ratios=(1.9, 2.0), squeeze=False
     )
     for (top, bottom), image, row, title in zip(axes.T, images, weights, titles, strict=True):
         show(top, image)
@@ -62,7 +63,7 @@ def region_weights(images, weights, titles, names):
         at = np.arange(len(row))[::-1]
         bottom.barh(at, row, color=[COLOURS[i % 6] for i in range(len(row))])
         bottom.axvline(1 / len(row), color="#8a8a8a", lw=1, ls="--")
-        bottom.set(xlim=(0, weights.max() * 1.05), yticks=at, yticklabels=names)
+        bottom.set(xlim=(0, limit or weights.max() * 1.05), yticks=at, yticklabels=names)
         bottom.xaxis.get_major_locator().set_params(nbins=3)
         bottom.set_xlabel("weight")
     return done(figure)

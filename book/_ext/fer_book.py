@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
 import shutil
 from pathlib import Path
 
 from docutils import nodes
-from fer_slim import slim
+from fer_slim import pack_pictures, slim, unspan
 
 _VENDORED = Path(__file__).resolve().parent.parent / "_vendor"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -43,7 +41,7 @@ def fill_in(app, docname: str, source: list[str]) -> None:
 
 
 def for_the_page(text: str) -> str:
-    """Fold a notebook's solutions and parameters, drop what only a kernel can show, and pack its pictures.
+    """Fold a notebook's solutions and parameters, and drop what only a kernel can show.
 
     text: a notebook as JSON. Widgets do nothing on a page, so their state and their views go; an output that has
     another form (a picture, HTML) keeps it.
@@ -60,36 +58,12 @@ def for_the_page(text: str) -> str:
                 metadata["tags"] = tags = [*tags, *({"hide-input"} - set(tags))]
                 metadata["mystnb"] = {"code_prompt_show": show, "code_prompt_hide": hide, **metadata.get("mystnb", {})}
         cell["outputs"] = [output for output in cell["outputs"] if not _only_a_widget(output)]
-        for output in cell["outputs"]:
-            data = output.get("data", {})
-            if "image/png" in data:
-                kind, packed = _packed(data.pop("image/png"))
-                data[kind] = packed
     return json.dumps(notebook)
 
 
 def _only_a_widget(output: dict) -> bool:
     data = output.get("data", {})
     return data.pop(_WIDGET, None) is not None and set(data) <= {"text/plain"}
-
-
-def _packed(png: str | list[str]) -> tuple[str, str]:
-    """Return a figure's type and base64, on white and as small as keeps its looks: faces in colour as a JPEG."""
-    from PIL import Image
-
-    from fer_teach.twin import flat
-
-    text = png if isinstance(png, str) else "".join(png)
-    figure = flat(Image.open(io.BytesIO(base64.b64decode(text))))
-
-    def saved(image, kind, **options):
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        return base64.b64encode(buffer.getvalue()).decode()
-
-    packed = min(text, saved(figure, "PNG", optimize=True), key=len)
-    photograph = saved(figure.convert("RGB"), "JPEG", quality=80, subsampling=0, optimize=True)
-    return ("image/jpeg", photograph) if len(photograph) < 0.7 * len(packed) else ("image/png", packed)
 
 
 def tagged_equations(app, document) -> None:
@@ -124,7 +98,8 @@ def drop_unused(app, exception) -> None:
         shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
         for path in [*static.rglob("*.map"), static / "refresh.py"]:
             path.unlink(missing_ok=True)
-        slim(Path(app.outdir))
+        for lighten in (slim, unspan, pack_pictures):
+            lighten(Path(app.outdir))
 
 
 def setup(app) -> dict:

@@ -49,7 +49,7 @@ class Visit:
         if response.status >= 400:
             self.failed.append(f"{response.status} {response.url}")
         else:
-            self.sizes[response.url] = len(response.body())
+            self.sizes[response.url] = int(response.headers["content-length"])
 
 
 @pytest.fixture(scope="session")

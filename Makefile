@@ -4,9 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# With several threads and few channels this torch build's convolutions can corrupt memory; one thread does not.
-export OMP_NUM_THREADS ?= 1
 STAMP := $(VENV)/.ready
+# Chapters executed at a time.
+JOBS ?= 2
 
 help:  ## list every target
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -23,7 +23,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 book: env  ## execute every chapter (quick profile) and publish the book under _build/html
-	$(BIN)/fer-teach run
+	$(BIN)/fer-teach run --jobs $(JOBS)
 	$(BIN)/fer-teach publish
 
 test: env chromium book  ## all tests: code, chapters' proofs, baselines, the book in a browser

@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, help="gets CHAPTER.ipynb and CHAPTER.json (default: _build/run)")
     run.add_argument("--keep", type=Path, help="finished cells and checkpoints of long runs (default: OUT/kept)")
     run.add_argument("--force", action="store_true", help="execute even what did not change")
+    run.add_argument("--jobs", type=int, default=1, help="chapters at a time; the cores are shared out (default: 1)")
     run.set_defaults(action=_run)
 
     compare = commands.add_parser("regress", help="run the quick profile and compare with baselines/")
@@ -120,8 +121,8 @@ def _out(options) -> Path:
 def _run(options) -> None:
     root = str(options.root.resolve()) if options.root else None
     settings = runner.Settings(options.profile, options.data, root, options.seed)
-    for chapter in _chosen(options.chapters):
-        runner.run(chapter, settings, _out(options), force=options.force, keep=options.keep)
+    names = _chosen(options.chapters)
+    runner.run_all(names, settings, _out(options), jobs=options.jobs, force=options.force, keep=options.keep)
 
 
 def _regress(options) -> int:

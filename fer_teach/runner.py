@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,15 +33,44 @@ class Settings:
         return {"PROFILE": self.profile, "DATA": self.data, "DATA_ROOT": self.root, "SEED": self.seed}
 
 
+def run_all(names: list[str], settings: Settings, out: Path, *, jobs: int = 1, **options) -> list[dict]:
+    """Execute chapters, `jobs` at a time, each in a process of its own, and return their records in the order of names.
+
+    The processor's cores are shared out evenly. Two chapters with a core each are done sooner than one after the other
+    with two: their networks are small. options: as for `run`. Raises the first FerTeachError, after the chapters that
+    had started are done; the others are not started.
+    """
+    jobs = min(jobs, len(names))
+    if jobs <= 1:
+        return [run(name, settings, out, **options) for name in names]
+    _warm_up(settings)
+    options.setdefault("threads", max(1, (os.cpu_count() or 1) // jobs))
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        started = [pool.submit(run, name, settings, out, **options) for name in names]
+        try:
+            return [job.result() for job in started]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def run(
-    chapter: str, settings: Settings, out: Path, *, force: bool = False, keep: Path | None = None, say=print
+    chapter: str,
+    settings: Settings,
+    out: Path,
+    *,
+    force: bool = False,
+    keep: Path | None = None,
+    threads: int | None = None,
+    say=print,
 ) -> dict:
     """Execute one chapter and return its record.
 
     out gets CHAPTER.ipynb (executed) and CHAPTER.json (the record). A chapter whose sources, data and parameters did
     not change since it was executed there is not executed again, unless force. keep: where finished cells and
-    checkpoints lie, so that an interrupted run goes on (default: out/kept; force empties that). Raises FerTeachError
-    with the failing cell's source, the error and the path of the partial notebook.
+    checkpoints lie, so that an interrupted run goes on (default: out/kept; force empties that). threads: of the
+    processor, that the chapter computes with (default: what OMP_NUM_THREADS says, or all). Raises FerTeachError with
+    the failing cell's source, the error and the path of the partial notebook.
     """
     notebook, record = out / f"{chapter}.ipynb", out / f"{chapter}.json"
     stamp = out / f".{chapter}.fingerprint"
@@ -55,7 +86,8 @@ def run(
     _warm_up(settings)
     say(f"{chapter}: executing, profile {settings.profile}, data {settings.data}, seed {settings.seed}")
     start = time.monotonic()
-    with _environment(**{records.VARIABLE: record.resolve(), KEEP: (keep or out / "kept").resolve()}):
+    told = {records.VARIABLE: record.resolve(), KEEP: (keep or out / "kept").resolve()}
+    with _environment(**told, **({"OMP_NUM_THREADS": threads} if threads else {})):
         _execute(chapter, settings, notebook)
     if not record.is_file():
         raise FerTeachError(f"{chapter} ran to its end and left no record: it never called fer_teach.record.begin().")
@@ -87,6 +119,7 @@ def _environment(**values):
 
 def _execute(chapter: str, settings: Settings, notebook: Path) -> None:
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     plain = notebook.with_suffix(".input.ipynb")
@@ -97,7 +130,7 @@ def _execute(chapter: str, settings: Settings, notebook: Path) -> None:
             str(notebook),
             parameters=settings.parameters(),
             kernel_name="python3",
-            progress_bar=True,
+            progress_bar={"desc": chapter},
             log_output=False,
             cwd=str(notebook.parent),
         )
@@ -105,6 +138,11 @@ def _execute(chapter: str, settings: Settings, notebook: Path) -> None:
         raise FerTeachError(
             f"{chapter} failed in cell {error.exec_count}:\n\n{_indent(error.source)}\n\n"
             f"{error.ename}: {error.evalue}\n\nThe notebook up to there: {notebook}"
+        ) from None
+    except DeadKernelError:
+        raise FerTeachError(
+            f"{chapter}: its kernel died, for want of memory or in a library's own code (`dmesg` may tell). "
+            f"Start the same command again: finished trainings are kept. The notebook up to there: {notebook}"
         ) from None
     finally:
         plain.unlink(missing_ok=True)

@@ -204,6 +204,19 @@ def test_a_failing_cell_is_shown_with_the_partial_notebook(tiny_book, capsys):
     assert "Traceback" not in said
 
 
+def test_a_dying_kernel_is_one_sentence(tiny_book, capsys):
+    rewrite(tiny_book, "record(exact=7)", "import os\nos.kill(os.getpid(), 9)")
+    assert cli.main(["run", "07_tiny", "--out", str(tiny_book / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "07_tiny: its kernel died" in said
+    assert "Traceback" not in said
+
+
+def test_an_error_in_one_of_several_jobs_reaches_the_user(tmp_path):
+    with pytest.raises(FerTeachError, match="There is no chapter '98_none'"):
+        runner.run_all(["98_none", "99_none"], runner.Settings(), tmp_path, jobs=2)
+
+
 def test_regress_fails_on_drift_and_baseline_shows_the_difference(tiny_book, capsys):
     out = ["--out", str(tiny_book / "out")]
     assert cli.main(["regress", *out]) == 2  # no baseline yet

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from .augment import augment_batch, normalise
 from .errors import FerTeachError
+from .kernels import dense
 from .processor import fast_bf16
 from .training import call, random_state, rate, set_random_state
 
@@ -276,7 +277,7 @@ def run(model, train, valid, loss, recipe, seed, folder, identity, progress, fee
     batches = Batches(train, recipe.batch, generator, feed)
     steps = recipe.epochs * len(batches)
     learner = Learner(model, loss, recipe, len(train.classes), steps, generator, feed is not None)
-    with quiet():
+    with quiet(), dense():
         trainer = L.Trainer(
             max_epochs=recipe.epochs,
             precision=precision(recipe),

@@ -298,10 +298,10 @@ def iresnet18(**options):
 
 # %% [markdown]
 # Here it is, with random weights, reading two faces with six regions of 112 pixels each. Two cores cannot train it in an afternoon. What we train is a
-# narrow one: the same blocks, one a stage, sixteen channels in the first, regions of 26 pixels.
+# narrow one: the same blocks, one a stage, few channels, regions of 26 pixels.
 
 # %% tags=["method"]
-SIZE, WIDTH = 26, {"quick": 16, "full": 16, "paper": 32}  # a region's pixels a side; channels of the first stage
+SIZE, WIDTH = 26, {"quick": 8, "full": 16, "paper": 32}  # a region's pixels a side; channels of the first stage
 SIDE = 68  # one picture of 68 by 68 costs what six regions of 26 by 26 cost, as counted below
 
 

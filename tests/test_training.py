@@ -13,6 +13,7 @@ from torch import nn
 
 from fer_teach.data import FaceDataset
 from fer_teach.errors import FerTeachError
+from fer_teach.kernels import dense
 from fer_teach.training import Augment, Fit, Recipe, fit
 
 FULL = Augment(shift=0.05, rotate=5, scale=0.05, brightness=0.05, contrast=0.1, erase=0.3, mixup=0.2)
@@ -289,3 +290,32 @@ def test_bf16_is_used_only_where_the_processor_computes_it(monkeypatch):
         monkeypatch.setattr(processor, "_listing", lambda flags=flags: {"flags": flags})
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit) if limit else monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", False)
         assert processor.fast_bf16() is fast
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "seen"), [(8, 1, 2, 1), (16, 1, 2, 2), (8, 3, 2, 2), (8, 1, (1, 2), 1)]
+)
+def test_a_stride_that_writes_behind_its_memory_is_taken_before_the_convolution(channels, kernel, stride, seen):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels, 8, kernel, stride, kernel // 2).to(memory_format=torch.channels_last)
+    x = torch.randn(2, channels, 7, 8).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = conv(x)
+    with dense():
+        y = conv(x)
+        assert torch.equal(conv.eval().requires_grad_(False)(x), expected)
+    assert y.grad_fn._saved_stride == (seen, seen)
+    torch.testing.assert_close(y, expected)
+    assert F.conv2d is torch.conv2d
+
+
+def test_fit_trains_with_dense_strides():
+    seen = []
+
+    def loss(output, target, model):
+        seen.append(model[0](torch.zeros(1, 1, 12, 12)).grad_fn._saved_stride)
+        return F.cross_entropy(output, target)
+
+    model = nn.Sequential(nn.Conv2d(1, 8, 1, 2), nn.Flatten(), nn.Linear(8 * 36, 4))
+    train(model, recipe=replace(RECIPE, epochs=1, augment=None, label_smoothing=0.0, ema=None), loss=loss, valid=False)
+    assert set(seen) == {(1, 1)}

@@ -812,7 +812,7 @@ figures.gallery(x[one_each], [classes[c] for c in test.labels[one_each].tolist()
 
 # %% [markdown]
 # An overlay is always bright somewhere. So we measure which share of a map's *mass* lies on the true eyes and mouth, against their share of the area. Two
-# controls: a network before training; and one map for all faces, the mean. If that does as well, attention knows where parts *usually* are, not where these are.
+# controls: a network before training; one map for all faces, the mean. If that does as well, attention knows where parts *usually* are, not where these are.
 
 # %% tags=["method"]
 def mass_on(maps, masks):

@@ -7,8 +7,8 @@
 # %% [markdown]
 # # Attentive hybrid features: whole face, parts, and both
 #
-# One network looks at the whole face, four look at its parts, one at everything together. An LSTM reads what they saw, part after part
-# {cite}`h-weng2021attentive`. Each piece adds a little. How little can be told from luck? This chapter builds the pieces, and then counts.
+# Two networks look at the whole face, four at its parts, one at everything; LSTMs read what they saw, part after part {cite}`h-weng2021attentive`. In the
+# printed tables (a course report's, R3) most pieces add a little. Can that be told from luck? This chapter builds the pieces, then counts.
 #
 # ```{admonition} After this chapter you can
 # - cut aligned regions out of a face, and prove that the cut follows the face;
@@ -48,8 +48,8 @@ from fer_teach.record import begin, record
 from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
-# The method needs to know where eyes and mouth are. Rendered faces come with 68 true landmarks. For photographs dlib looks for them on an enlarged copy
-# {cite}`h-kazemi2014one,h-king2009dlib`; where it sees no face, the mean shape stands in, and the page says how often.
+# The method needs to know where eyes and mouth are. Rendered faces come with 68 true landmarks. In photographs dlib looks for them, on an enlarged copy
+# {cite}`h-kazemi2014one,h-king2009dlib`; where it sees no face, the mean shape stands in.
 
 # %% tags=["method"]
 def with_landmarks(splits):
@@ -78,18 +78,17 @@ test, classes = splits["test"], splits["test"].classes
 begin("04_attentive_hybrid", PROFILE, splits, SEED)
 n = sum(map(len, splits.values()))
 record(mean_shape_stands_in=missed, n=n, interval=evaluation.wilson(round(missed * n), n))
-{name: len(split) for name, split in splits.items()}
+{name: len(split) for name, split in splits.items()} | {"mean shape stands in": f"{100 * missed:.1f} %"}
 
 # %% [markdown]
-# ![The method in one picture. Landmarks cut four aligned regions out of the face. Two sub-networks read the whole face, four read a region each, one reads
-# both; each has a spatial attention. An LSTM reads the two global features, another the four local ones. Their sums and the mixture's feature are joined and
-# classified. Every sub-network has a loss of its own.](images/04_attentive_hybrid.svg)
+# ![The method. Landmarks cut four aligned regions out of the face. Two sub-networks read the face, four a region each, one everything, each with attention. One
+# LSTM reads the global features, one the local; their sums and the mixture are joined and classified. Each has its loss.](images/04_attentive_hybrid.svg)
 #
 # ## Cut where the face is, not where the picture is
 #
-# A turned head moves the mouth across the picture. *Region align* undoes that before any network looks. Each face has points $p_i$; a canonical face has
-# points $q_i$. We look for one turn, one size and one shift that bring the first as near to the second as possible. Read points as complex numbers: then
-# turn and size are one factor $a$, the shift is $t$, and
+# A tilted or shifted head moves the mouth across the picture. *Region align* undoes that before any network looks; a head turned sideways it only sets upright.
+# We seek the turn, size and shift that bring a face's points $p_i$ nearest to a canonical face's $q_i$. With points as complex numbers, turn and size are one
+# factor $a$, the shift is $t$, and
 #
 # $$\min_{a, t} \sum_i |a\, p_i + t - q_i|^2 \quad\Rightarrow\quad
 #   a = \frac{\sum_i \overline{(p_i - \bar p)}\, (q_i - \bar q)}{\sum_i |p_i - \bar p|^2}, \qquad t = \bar q - a \bar p \tag{1}$$
@@ -105,7 +104,7 @@ def similarity_transform(source, target):
     return torch.stack([a.real, -a.imag, t.real, a.imag, a.real, t.imag], 1).view(-1, 2, 3)
 
 # %% [markdown]
-# If the points *are* a turned, enlarged and shifted copy, the transform must find exactly that copy's way back:
+# If the target *is* a turned, enlarged and shifted copy, the transform must find exactly that turn, size and shift:
 
 # %% tags=["check"]
 shape = test.landmarks[:1]  # (1, 68, 2)
@@ -115,9 +114,8 @@ torch.testing.assert_close(found[0, :, :2], turn, atol=1e-4, rtol=0)
 torch.testing.assert_close(found[0, :, 2], torch.tensor([5.0, 5.0]), atol=1e-2, rtol=0)
 
 # %% [markdown]
-# Five anchors fix the face: two eyes, the end of the nose, two corners of the mouth. In the canonical face, a square with sides from 0 to 1, they stand
-# at `CANONICAL`, the mean of the rendered faces. `BOXES` says which part of that square each region is; they overlap, as parts of a face do. An LSTM
-# will read the regions from top to bottom: **brows, eyes, nose, mouth**. The paper's crops are not known; these are ours.
+# Five anchors fix the face: eyes, end of the nose, corners of the mouth. `CANONICAL`, in a square with sides from 0 to 1, is the mean rendered face, made
+# symmetric and a little smaller. `BOXES` are our regions (the paper's are not known), in the order in which an LSTM reads: **brows, eyes, nose, mouth**.
 
 # %% tags=["method"]
 ANCHORS = (slice(36, 42), slice(42, 48), slice(33, 34), slice(48, 49), slice(54, 55))  # of the 68 landmarks
@@ -155,9 +153,9 @@ def align_regions(images, landmarks, size):
     return read.unflatten(2, (len(BOXES), size)).transpose(1, 2)
 
 # %% [markdown]
-# Two tilted faces. First the four regions cut where the *mean* face has them, then cut where *this* face has them.
+# Two tilted faces, their regions cut first where the *mean* face has them, then where *this* face has them.
 
-# %% mystnb={"image": {"alt": "Two tilted faces. Each face has orange points and four boxes that follow its tilt. Four crops cut at fixed places are tilted and off centre; four aligned crops show brows, eyes, nose and mouth upright."}}
+# %% mystnb={"image": {"alt": "Two faces with landmarks and four tilted boxes. Under crops at fixed places stand aligned ones, the parts nearer the middle."}}
 x = training.normalise(test.images)  # (N, 1, 48, 48)
 mean_shape = splits["train"].landmarks.mean(0).expand_as(test.landmarks)
 outlines = region_points(test.landmarks, 24)[:, :, [0, 0, -1, -1], [0, -1, -1, 0]]  # (N, K, 4, 2)
@@ -168,8 +166,7 @@ crops = {name: align_regions(x, points, 24)[tilted] for name, points in (("fixed
 figures.regions(x[tilted], test.landmarks[tilted], outlines[tilted], crops, tuple(BOXES))
 
 # %% [markdown]
-# Two numbers say that it works. How far do the corners of the mouth wander from face to face, in sides of the canonical square, before and after? And which
-# share of each true part, as the mask knows it, lies inside its box?
+# Does it work? How far do the mouth's corners wander from face to face, in sides of the square? And which share of each true part lies inside its box?
 
 # %% tags=["method"]
 def in_canonical(points, align):
@@ -200,8 +197,7 @@ for part in [name for name in BOXES if name in (test.masks or {})]:
 # %% [markdown]
 # ## Where to look inside a map
 #
-# A spatial attention weighs the places of a feature map $F$. It looks at two pictures of the map, the largest and the mean over the channels $c$, and a
-# 7 by 7 convolution turns them into one number a place {cite}`h-woo2018cbam`:
+# From the largest and the mean value over the channels $c$ of a feature map $F$, a *spatial attention* makes a weight for each place {cite}`h-woo2018cbam`:
 #
 # $$M(F) = \sigma\bigl(\mathrm{conv}_{7 \times 7}[\max_c F;\ \mathrm{mean}_c F]\bigr), \qquad F' = M(F) \odot F \tag{2}$$
 
@@ -219,7 +215,7 @@ class SpatialAttention(nn.Module):
         return weights * x, weights
 
 # %% [markdown]
-# An attention that knows nothing has weights of zero, and then every place counts one half:
+# With weights of zero it knows nothing, and every place counts one half:
 
 # %% tags=["check"]
 knows_nothing, features = SpatialAttention(), torch.randn(2, 16, 12, 12)
@@ -229,12 +225,12 @@ torch.testing.assert_close(knows_nothing(features)[0], 0.5 * features)
 # %% [markdown]
 # ## A margin on the circle
 #
-# A linear classifier scores $w_j^\top x$. Long features score high whatever they say. CosFace divides lengths away, so that the angle $\theta_j$ between $x$
-# and $w_j$ is all that counts, and then makes the task harder: in training the true class $y$ must win *by a margin* $m$ {cite}`h-wang2018cosface`.
+# A linear classifier scores $w_j^\top x$, so long features score high whatever they say. CosFace divides lengths away: only the angle $\theta_j$ between $x$
+# and $w_j$ counts. Then it makes the task harder: in training the true class $y$ must win *by a margin* $m$ {cite}`h-wang2018cosface`.
 #
 # $$\ell_j = s\,(\cos\theta_j - m\,[j = y]), \qquad \cos\theta_j = \frac{w_j^\top x}{\lVert w_j \rVert\, \lVert x \rVert} \tag{3}$$
 #
-# Cosines lie between $-1$ and $1$, so the scale $s$ is needed: without it the softmax could never be sure. Without a target there is no margin.
+# Cosines lie between $-1$ and $1$: without the scale $s$ the softmax could never be sure. Without a target there is no margin.
 
 # %% tags=["method"]
 class CosFace(nn.Module):
@@ -260,19 +256,27 @@ torch.testing.assert_close((feature.grad * feature).sum(1), torch.zeros(5), atol
 print(claims.cite("04_attentive_hybrid", "cosface-scale"), "and", claims.cite("04_attentive_hybrid", "cosface-margin"))
 
 # %% [markdown]
-# Two classes on the unit circle. A feature anywhere on the orange arc satisfies the loss for class 1, on the blue arc for class 2; the gap between them belongs
-# to nobody. How wide is it at the public constants? What does a small scale do to the probabilities?
+# On the orange arc a feature satisfies the loss for class 1, on the blue arc for class 2; the gap between belongs to nobody. How wide is it at the public
+# margin? And what does a small scale do to the probabilities?
 
 # %%
 def circle(scale=30.0, margin=0.4):
     return figures.margin(scale, margin)
 
-figures.sliders(circle, "Two class directions on a circle with their arcs and the gap between them; beside it the probability of class 1 along the arc", margin=(0, 0.6, 0.1, 0.4), scale=(2, 32, 6, 32))
+alt = "Two class directions on a circle with their arcs and the gap between them; beside it the probability of class 1 along the arc"
+figures.sliders(circle, alt, margin=(0, 0.6, 0.1, 0.4), scale=(2, 32, 6, 32))
+
+# %% [markdown]
+# The directions stand 100 degrees apart. At an angle $\delta$ from the middle one class leads by $2 \sin 50^\circ \sin \delta$; the gap ends where that is $m$:
+
+# %%
+public = claims.get("04_attentive_hybrid", "cosface-margin").value
+print(f"The gap is {2 * np.degrees(np.arcsin(public / (2 * np.sin(np.radians(50))))):.0f} degrees wide.")
 
 # %% [markdown]
 # ## An LSTM reads a face
 #
-# Step one of the fusion. Sub-network $k$ has left a feature $z_k$. An LSTM {cite}`h-hochreiter1997long` reads them in order, and its states are summed:
+# Step one of the fusion. One LSTM {cite}`h-hochreiter1997long` reads the features $z_k$ of the parts, another those of the whole face; each sums its states:
 #
 # $$h_k = \mathrm{LSTM}(z_k, h_{k-1}), \qquad h = \sum_k h_k \tag{4}$$
 
@@ -297,14 +301,14 @@ assert (fusion(z) - fusion(z[:, [2, 0, 3, 1]])).abs().max() > 1e-3
 torch.testing.assert_close(z.mean(1), z[:, [2, 0, 3, 1]].mean(1))
 
 # %% [markdown]
-# Step two joins the sum over the global sub-networks, the sum over the local ones, and the mixture's feature; a classifier reads the result:
+# Step two joins both sums and the mixture's feature for a classifier:
 #
 # $$x = [h^g;\ h^l;\ x^m] \tag{5}$$
 #
 # ## Seven sub-networks
 #
-# The paper's backbone and sizes are not known; the following is ours. A `stage` halves the map. A `SubNetwork` weighs the places, halves the
-# map once more, pools it to 3 by 3 cells and makes one vector of them. Nine cells, not one: then the vector still knows that a mouth is below.
+# The paper's backbone and sizes are not known; these are ours. A `stage` halves the map. A `SubNetwork` weighs the places, halves the map again and makes one
+# vector of 3 by 3 cells: nine, not one, so that it still knows that a mouth is below.
 
 # %% tags=["method"]
 def stage(channels, out, depth=0):
@@ -330,8 +334,8 @@ class SubNetwork(nn.Module):
         return self.join(F.adaptive_avg_pool2d(self.stage(x), self.cells).flatten(1)), weights
 
 # %% [markdown]
-# **G**: two sub-networks on the map of the whole face. **L**: four, one a region, on maps that share their first layer. **M**: one on all maps at once. Every
-# sub-network gets a head of its own in training, and the fused feature $x$ gets the one that counts.
+# **G**: two sub-networks on the map of the whole face. **L**: four, one a region, on maps that share their first layer. **M**: one on all maps. In training
+# each has a head of its own; the head of the fused feature $x$ is the one that counts.
 
 # %% tags=["method"]
 class PlainHead(nn.Linear):
@@ -435,7 +439,7 @@ rows = [{"Tensor": name, "Shape": f"(B, {', '.join(map(str, v.shape[1:]))})"} fo
 Table("Shapes along the network", "B is the batch.", rows)
 
 # %% [markdown]
-# The loss asks every one of the $1 + K$ heads for the answer, the fused one and one a sub-network:
+# The loss asks all $1 + K$ heads for the answer, the fused one and one a sub-network:
 #
 # $$\mathcal{L} = \mathrm{CE}(\ell^x, y) + \sum_b \sum_k \mathrm{CE}(\ell^{b_k}, y) \tag{6}$$
 
@@ -448,8 +452,7 @@ def hybrid_loss(output, target, smoothing=0.0):
 # %% [markdown]
 # ## A fair opponent
 #
-# Two LSTMs bring parameters along. A fusion that only concatenates has none, so it may lose by size alone. `matched_width` gives it a
-# layer of just that many parameters more.
+# Two LSTMs bring parameters along. Concatenation has none, so it may lose by size alone. `matched_width` gives it a layer with just as many.
 
 # %% tags=["method"]
 def matched_width(num_classes, **options):
@@ -470,8 +473,7 @@ sizes
 # %% [markdown]
 # ## Train it
 #
-# A `feed` tells `fit` what the network takes: the image, and the four regions cut at its landmarks. In training the landmarks tremble before the cut, a random
-# similarity, as a detector's would; image and regions are mirrored together.
+# A `feed` gives the network image and regions. In training the landmarks tremble before the cut, as a detector's would; both are mirrored together.
 
 # %% tags=["method"]
 def tremble(points, generator):
@@ -498,8 +500,8 @@ def feeder(augment=None):
     return feed
 
 # %% [markdown]
-# The settings of the paper's training are not known. `small` is the network above, for tables; `large` is wider and deeper, for photographs. Public constants of
-# CosFace come from face recognition, with thousands of classes; for our few we take what did best on validation images, in the table of margins below.
+# The paper's training is not known either. `small` is for tables; its few epochs also reward what learns fast. `large`, wider and deeper, is for photographs.
+# CosFace's public constants come from face recognition, with thousands of classes; `HYBRID` takes a smaller scale and margin, put to the test below.
 
 # %% tags=["method"]
 MILD = training.Augment(flip=0, shift=0.05, rotate=6, scale=0.06)
@@ -539,13 +541,13 @@ def fitted(splits, profile, seed, plan="small", fusion="two-step", **changes):
     choice |= {**HYBRID, **changes}
     return train(splits, **choice, directory=keep(train, **choice))
 
-# %% mystnb={"image": {"alt": "Three curves over the epochs: training loss and validation loss fall, validation accuracy rises."}}
+# %% mystnb={"image": {"alt": "Three curves over the epochs: training loss, validation loss and validation accuracy."}}
 PLAN = "large" if PROFILE == "paper" else "small"
 first = fitted(splits, PROFILE, SEED, PLAN)
 model = first.best
 figures.curves({PLAN: first.history})
 
-# %% mystnb={"image": {"alt": "A confusion matrix in per cent of each true class. The diagonal is darkest; the other dark cells are the confusions."}}
+# %% mystnb={"image": {"alt": "A confusion matrix in per cent of each true class, darker where more. What lies off the diagonal was confused."}}
 probabilities = evaluation.predict(model, test, feed=feeder(), flips=True)  # (N, C)
 scored = evaluation.scores(probabilities, test.labels, classes)
 record(test_accuracy=scored.accuracy, n=scored.n, interval=scored.interval)
@@ -558,7 +560,7 @@ record(test_accuracy_unique=right.float().mean(), n=n, interval=evaluation.wilso
 figures.confusion(scored.confusion, classes, f"{100 * scored.accuracy:.1f} % of {scored.n} test images")
 
 # %% [markdown]
-# Which head is good for what? `fused` is the one that counts; the others are read for comparison.
+# What does each head read right by itself?
 
 # %% tags=["method"]
 @torch.inference_mode()
@@ -586,8 +588,8 @@ Table("What each head reads right", f"This run, one training, {len(test):,} test
 # %% [markdown]
 # ```{admonition} Easily done: the margin left on
 # :class: warning
-# The network takes the target as an argument. Whoever passes it while measuring *lowers* the score of every true class, and reports too little. The next line
-# measures how much. A network that is shown the target at test time deserves a second look in any code, whichever way its score moves.
+# Whoever passes the target while measuring *lowers* the score of every true class and reports too little; the next line says how much. In any code, a network
+# that is shown the target at test time deserves a second look.
 # ```
 
 # %%
@@ -600,7 +602,7 @@ print(f"Left on, the margin hides {100 * price:.1f} points of accuracy.")
 # %% [markdown]
 # ## Scale and margin
 #
-# Chosen on validation images. The first row is what public code uses; a scale of 30 with a margin of 0.4 asks for a gap of twelve in the logits.
+# Read on validation images. Public code takes the first row: a lead of $s\,m = 12$ in the logits. `HYBRID` takes 16 and 0.1. Do the intervals tell them apart?
 
 # %%
 def margins(scale, margin, seed):
@@ -616,9 +618,8 @@ tables.show("margins", by_margin, ["scale", "margin"], ["valid"], n=len(splits["
 # %% [markdown]
 # ## Tables I and II, all cells
 #
-# Table I has twelve cells: G, G + L, G + L + M, each without and with attention (A), each with a softmax and a CosFace head. Table II has six: three
-# branches, two fusions. In the report the two-step column of table II repeats table I; here too. All networks read the same test images, and the record
-# keeps which of them each read right, so that two rows can be compared image by image.
+# Table I has twelve cells: G, G + L, G + L + M, each without and with attention (A), each with a softmax and a CosFace head. Table II has two fusions of the
+# three; we add a third, concatenation of equal size. The two-step column repeats table I. All read the same test images; `quick` runs a few cells.
 
 # %%
 def ablation(branches, attention, head, fusion, seed):
@@ -661,9 +662,8 @@ tables.Stack([claims.table("04_attentive_hybrid", f"R3, table {number}") for num
 # %% [markdown]
 # ## Which of these gains are gains?
 #
-# Two networks, the same test images. McNemar's test {cite}`h-mcnemar1947note` looks only where they differ: images that $a$ alone reads right, against images
-# that $b$ alone does. If both were equally good, these would split like the tosses of a coin. The test knows about images, not about luck in training;
-# for that one trains with several seeds and takes a paired t test over them. A claim should pass both.
+# McNemar's test {cite}`h-mcnemar1947note` looks only at images where two networks differ: $a$ alone reads some right, $b$ alone the rest. If both were equally
+# good, these would split like coin tosses. It knows nothing of luck in training; for that take several seeds and a paired t test. A claim should pass both.
 
 # %%
 MAIN = {"branches": "GLM", "attention": True, "head": "cosface", "fusion": "two-step"}
@@ -681,7 +681,7 @@ for name, rows in itertools.groupby(paired, lambda row: row["contrast"]):
 contrasts.show("contrasts", paired)
 
 # %% [markdown]
-# Now a control that tables of results seldom print: the *same* network, trained twice with different seeds. On how many test images is exactly one of the two right?
+# A control that is seldom printed: the *same* network, trained with two seeds. On how many test images is exactly one of the two right?
 
 # %%
 same = every[(every[list(MAIN)] == list(MAIN.values())).all(axis=1)].sort_values("seed")
@@ -695,8 +695,7 @@ print(f"Two trainings of one network differ on {100 * disagreement:.1f} % of {le
 # %% [markdown]
 # ## Reading a table by counting
 #
-# An accuracy over $n$ images is $k/n$ with a whole $k$. So printed decimals tell how many images were scored. For which $n$ is *every*
-# SFEW entry of tables I and II a whole count?
+# An accuracy over $n$ images is $k/n$ with a whole $k$, so printed decimals tell how many were scored. For which $n$ is *every* SFEW entry a whole count?
 
 # %% tags=["method"]
 def counts_behind(printed, n):
@@ -716,8 +715,8 @@ record(sfew_images_scored=whole[0], sfew_entries=len(on_sfew))
 print(f"All {len(on_sfew)} entries are whole counts for n in {whole} alone, among 400 to 460; the part has {SFEW_FACES}.")
 
 # %% [markdown]
-# So a few faces were not scored; perhaps no face was found in them. And every step of the table is a whole number of images. A count of $n$ images with accuracy $p$ has the
-# standard error $\sqrt{n p (1 - p)}$: that is what one run wobbles by, had other images been drawn.
+# So a few faces were not scored; perhaps no face was found in them. And every step is a whole number of images. A count of $n$ images at accuracy $p$ has the
+# standard error $\sqrt{n p (1 - p)}$: by that much it would wobble, had other images been drawn.
 
 # %% tags=["method"]
 def error_of(count, n):
@@ -738,8 +737,8 @@ for low, high in STEPS_READ:
 Table("Table I of the report, counted", "CosFace column. Counts are read back from the printed decimals.", rows)
 
 # %% [markdown]
-# Read the last two lines. The final attention is worth a couple of images on either data set. Where G + L got it, SFEW *lost*. Even the whole way from G to
-# the full network is less than two standard errors of a single run on either data set. That does not say that the parts are useless. It says that this table cannot tell.
+# Read the last two lines. The final attention is worth a couple of images; where G + L got it, SFEW *lost*. The whole way from G to the full network is less
+# than two standard errors of a single run. That does not say that the parts are useless. It says that this table cannot tell.
 
 # %% mystnb={"image": {"alt": "Six dots with long horizontal bars, one for each row of the SFEW column: every bar overlaps every other."}}
 rows = {c.method: c for name, c in cells.items() if name.startswith("r3-1-sfew") and name.endswith("cosface")}
@@ -748,13 +747,12 @@ lows, highs = zip(*(c.interval for c in rows.values()), strict=True)
 figures.intervals(list(rows), shares, lows, highs, "accuracy on SFEW as reported, CosFace, per cent, with Wilson's 95 % interval")
 
 # %% [markdown]
-# A paired test is sharper, since most images are read alike by both networks. Its price: one must know on how many they differ. The paper does not say, but we
-# have just measured what two trainings of *one* network do.
+# A paired test is sharper, but needs the number of images on which the two differ. The report does not say; take what two trainings of *one* network just did.
 #
 # ```{exercise} The smallest gain that counts
 # :label: ex-gain
 # Two networks differ on `discordant` images: $a$ alone is right on some, $b$ alone on the rest. What is the smallest gain (the first count less the
-# second) that the exact two-sided McNemar test calls significant at 0.05? Return `None` where no gain is. First guess for 2 images, for 25.
+# second) that the exact two-sided McNemar test calls significant at 0.05? `None` where none is. First guess for 2 images, for 25.
 # ```
 
 # %% tags=["exercise"]
@@ -773,21 +771,20 @@ def smallest_gain(discordant):
 from fer_teach import checks
 
 checks.smallest_gain(smallest_gain)
-for name, n in (("RAF-DB", 3068), ("SFEW", 433)):
+for name, n in {c.data: c.n for c in cells.values()}.items():
     differ = round(disagreement * n)
     print(f"{name}: differing on {differ} of {n}, as our two trainings do, a gain must reach {smallest_gain(differ)} images.")
 
 # %% [markdown]
 # ```{admonition} Two images
 # :class: warning
-# A gain of two images is never significant, whatever the rest: even if the networks differ on these two alone, a coin falls twice the same way half of the
-# time. What a table can carry needs to be known *before* a third decimal is discussed. The remedy is cheap: more seeds, the discordant counts, an interval.
+# A gain of two images is never significant: even if the networks differ on these two alone, a coin falls twice the same way half of the time. Ask what a table
+# can carry *before* you discuss its second decimal. The remedy is cheap: more seeds, the discordant counts, an interval.
 # ```
 #
 # ```{exercise} Read the table critically
 # :label: ex-errors
-# Two *independent* runs read $k_a$ and $k_b$ of $n$ images right. How large is the gain $k_b - k_a$, in standard errors of that difference? Which
-# steps of the table reach two?
+# Two *independent* runs read $k_a$ and $k_b$ of $n$ images right. How large is $k_b - k_a$, in its standard errors? Which steps of the table reach two?
 # ```
 
 # %% tags=["exercise"]
@@ -799,14 +796,14 @@ def gain_in_errors(k_a, k_b, n):
 
 # %% tags=["check"]
 checks.gain_in_errors(gain_in_errors)
-for name, n in (("rafdb", 3068), ("sfew", 433)):
+for name, n in {c.data: c.n for c in cells.values()}.items():
     got = [gain_in_errors(k[f"r3-1-{name}-{low}-cosface"], k[f"r3-1-{name}-{high}-cosface"], n) for low, high in STEPS_READ]
     print(name, [round(g, 1) for g in got], "largest:", round(max(got), 1))
 
 # %% [markdown]
 # ## What does the attention look at?
 #
-# The report's figure 5 lays such maps over faces. Here is the mean of the two global maps, one face an expression.
+# Maps over faces, as in the report's figure 5: the mean of the two global ones, one face an expression.
 
 # %% mystnb={"image": {"alt": "A row of test faces, one an expression, with the attention of the global sub-networks as a warm overlay."}}
 maps = torch.stack([out.attention[name] for name in NAMES["G"]]).mean(0)[:, 0]  # (N, 12, 12)
@@ -814,8 +811,8 @@ one_each = torch.stack([(test.labels == c).nonzero()[0, 0] for c in test.labels.
 figures.gallery(x[one_each], [classes[c] for c in test.labels[one_each].tolist()], maps=maps[one_each], size=1.3)
 
 # %% [markdown]
-# An overlay is always bright somewhere. So we measure: which share of a map's *mass* lies on the true eyes and mouth, against the share of the area that they
-# have? Two controls. A network before training. And one map for all faces, the mean: if it does as well, the attention has learned where faces *are*, not where this one is.
+# An overlay is always bright somewhere. So we measure which share of a map's *mass* lies on the true eyes and mouth, against their share of the area. Two
+# controls: a network before training; one map for all faces, the mean. If that does as well, attention knows where parts *usually* are, not where these are.
 
 # %% tags=["method"]
 def mass_on(maps, masks):
@@ -850,21 +847,20 @@ else:
 shown
 
 # %% [markdown]
-# The two rows differ in the pooling behind the attention. With one cell a sub-network averages its map away: what is not weighed down before counts
-# as much as the mouth does. With three by three cells the next layer can weigh places itself, and the attention has less to do.
+# The rows differ in the pooling behind the attention. With one cell little else can silence a place; with three by three the next layer can do so too. One
+# would guess, then, that one cell makes the attention sharper. Does it? And does `trained` beat `one map for all`?
 #
 # ## Does the order matter?
 #
 # What the local LSTM holds after brows, after eyes, after nose, after mouth:
 
-# %% mystnb={"image": {"alt": "Four test faces. Beside each a grid of shades: one row for each region in the order read, one column for each hidden unit. Units turn on and off from row to row."}}
+# %% mystnb={"image": {"alt": "Four test faces. Beside each a grid of shades: a row for each region in the order read, a column for each hidden unit."}}
 with torch.no_grad():
     held = model.fusion.readers["L"].lstm(out.features["L"][one_each[:4]])[0]  # (4, K, hidden)
 figures.states(x[one_each[:4]], [classes[c] for c in test.labels[one_each[:4]].tolist()], held, tuple(BOXES))
 
 # %% [markdown]
-# And if it reads them in another order than in training? All 23 others are tried. The network that concatenates can be shuffled as well. It shows what happens where
-# every region has weights of its own; an LSTM reads all of them with the same.
+# And in another order than in training? All 23 others are tried. Concatenation is the control: there each region has weights of its own; an LSTM shares them.
 
 # %% tags=["method"]
 ORDERS = list(itertools.permutations(range(len(BOXES))))  # the first is the order of training
@@ -905,9 +901,9 @@ differ on {seeds_disagree} of the test images.
 
 # %%
 tables.say("full", "rendered", """
-Eyes and mouth get {mass_trained_3_cells} of the attention that their area alone would give with nine cells of pooling, and {mass_trained_1_cells} with one; one map
-for all faces gives them {mass_one_map_for_all_3_cells} and {mass_one_map_for_all_1_cells}. Reading the regions in another order costs the two-step fusion
-{shuffle_costs_two_step} of the test images, and the concatenation {shuffle_costs_concat_equal}.
+Eyes and mouth get {mass_trained_3_cells} of the attention that their area alone would give with nine cells of pooling, and {mass_trained_1_cells} with one;
+one map for all faces gives them {mass_one_map_for_all_3_cells} and {mass_one_map_for_all_1_cells}. Reading the regions in another order costs the two-step
+fusion {shuffle_costs_two_step} of the test images, and the concatenation {shuffle_costs_concat_equal}.
 """)
 
 # %%
@@ -916,24 +912,28 @@ On FER2013's PrivateTest the large network reads {test_accuracy} right, and {tes
 is {r3-3-attentive-hybrid-fer2013}. In {mean_shape_stands_in} of all images dlib saw no face and the mean shape stood in.
 """)
 
+# %%
+tables.say("paper", "ferplus", """
+On FERPlus it reads {test_accuracy} of the test images right, with the mean shape in {mean_shape_stands_in} of all images.
+""")
+
 # %% [markdown]
-# What separates our numbers from the printed ones: the paper's backbone, crops and pretraining are not known, and ours starts from nothing on images of 48 pixels.
-# RAF-DB, SFEW and CK+ are measured with one command where a copy lies: `fer-teach run 04_attentive_hybrid --profile paper --data rafdb --root FOLDER`.
+# What separates ours from the printed numbers: the paper's backbone, crops and pretraining are not known; ours starts from nothing, on 48 pixels. RAF-DB, SFEW
+# and CK+ take one command each: `fer-teach run 04_attentive_hybrid --profile paper --data rafdb --root FOLDER`.
 #
 # ## Limits, and what not to do with this
 #
-# Landmarks come from a detector that was trained on some faces and fails on others. What fails there fails here, silently, as a mean shape; measure for whom.
-# And a face is not a feeling {cite}`h-barrett2019emotional`: the words were chosen by raters who often disagree. Do not use this on people who did not agree, and
-# never to judge what somebody feels or intends.
+# A landmark detector was trained on some faces and fails on others. There a mean shape stands in, silently; measure for whom. And a face is not a feeling
+# {cite}`h-barrett2019emotional`: raters who often disagree chose the words. Do not use this on people who did not agree, and never to judge what they feel.
 #
 # ## Exercises
 #
-# Two stand above. Here are three more.
+# Two stand above; here are three more.
 #
 # ```{exercise} Find the bug
 # :label: ex-mirror
-# A colleague mirrors landmarks with `points * torch.tensor([-1, 1]) + torch.tensor([width, 0])`. The points lie nicely on the mirrored face. Still its regions
-# come out as specks of the whole picture. Two things are wrong. `SWAP` will help with one of them.
+# A colleague mirrors landmarks with `points * torch.tensor([-1, 1]) + torch.tensor([width, 0])`. Drawn as dots they seem to fit the mirrored face. Still its
+# regions come out as smears, with the whole picture as a speck in the nose's. Two things are wrong. `SWAP` will help with one of them.
 # ```
 
 # %% tags=["exercise"]
@@ -950,8 +950,8 @@ def mirrored_landmarks(points, width):
 checks.mirrored_landmarks(mirrored_landmarks)
 
 # %% [markdown]
-# Now the colleague's line through equation 1. His left eye is a right eye, so the nearest similarity shrinks the face to make the best of it. How many of the
-# canonical square's widths fit across the picture of 48 pixels?
+# Now the colleague's line, through equation 1. A left eye's points lie on a right one, so the nearest similarity shrinks the face to make the best of it. How
+# many sides of the canonical square is the picture wide?
 
 # %%
 naive = test.landmarks * torch.tensor([-1, 1]) + torch.tensor([48, 0])
@@ -964,7 +964,7 @@ fits
 # ```{exercise} One step of an LSTM
 # :label: ex-lstm
 # Equation 4 hides the step. With $[i, f, g, o] = W_z z_k + W_h h_{k-1} + b$, four blocks of equal size, $c_k = \sigma(f)\, c_{k-1} + \sigma(i) \tanh(g)$ and
-# $h_k = \sigma(o) \tanh(c_k)$. Write it. Which block must be near one for the brows to be remembered at the mouth?
+# $h_k = \sigma(o) \tanh(c_k)$. Write it. Which gate must be near one for the brows to be remembered at the mouth?
 # ```
 
 # %% tags=["exercise"]
@@ -982,14 +982,14 @@ checks.lstm_step(lstm_step)
 # %% [markdown]
 # ```{exercise} Predict, then measure
 # :label: ex-predict-order
-# Train with the four regions in a *new random order at every step* (permute `regions` in the feed). Will the accuracy in a fixed order fall? Will shuffling at test
-# time still cost anything? Write down both guesses, then train three seeds of each and compare with `evaluation.paired_seeds`.
+# Train with the four regions in a *new random order at every step* (permute `regions` in the feed). Will the accuracy in a fixed order fall? Will shuffling
+# at test time still cost anything? Guess both, then train three seeds of each and compare with `evaluation.paired_seeds`.
 # ```
 #
 # ## In short
 #
-# Align with a similarity that has a closed form. Weigh places, push classes apart on a circle, let an LSTM read the parts, and prove each with an identity.
-# Then ask of every row of a table: how many images is that, how far apart are two trainings of the *same* network, and was it paired?
+# Align with a similarity that has a closed form. Weigh places, push classes apart on a circle, let an LSTM read the parts; prove each with an identity. Then
+# ask of every row of a table: how many images is that, how far apart are two trainings of the *same* network, and was it paired?
 #
 # ```{bibliography}
 # :filter: docname in docnames

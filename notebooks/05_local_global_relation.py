@@ -7,9 +7,9 @@
 # %% [markdown]
 # # Local-global relation network: find the eyes without being told where
 #
-# Nobody marks eyes and mouth in a photograph. But many photographs carry words: *eyes closed*, *mouth open*. A network that learns such a word has
-# to look at the right place, and the place can be read off. The paper moves these maps to expressions, looks through them at eyes and mouth, and
-# lets a small unit weigh eyes, mouth and whole face against each other {cite}`l-zhang2020weakly`.
+# Nobody marks eyes and mouth in a photograph. But many photographs carry words: *eyes closed*, *mouth open*. A network that learns such a word
+# should look at the right place, and the place can be read off as a map. The paper looks through such maps at eyes and mouth, and lets a small unit
+# weigh eyes, mouth and whole face against each other {cite}`l-zhang2020weakly`.
 #
 # ```{admonition} After this chapter you can
 # - train a map of where a word is answered from, test it against true masks, and carry it to other faces;
@@ -53,9 +53,8 @@ from fer_teach.record import begin, record
 from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
-# Two sets of faces meet here. The *weak* faces have attributes; from them the maps are learned. The *expression* faces get the maps afterwards.
-# Where a data set knows attributes itself, as the rendered faces and CelebA {cite}`l-liu2015deep` do, both are the same set; the maps for other
-# photographs are learned from rendered faces. All images are grey and 64 by 64.
+# The maps are learned from *weak* faces, which have attributes, and moved to faces with expressions. Where a data set knows attributes, as the rendered
+# faces and CelebA {cite}`l-liu2015deep` do, both are one set. Otherwise the maps come from rendered faces. The networks see grey images of 64 by 64.
 
 # %%
 figures.use_style()
@@ -71,22 +70,19 @@ begin("05_local_global_relation", PROFILE, splits, SEED)
 print(f"Expressions: {DATA}, {len(splits['train']):,} faces to learn from. Maps: {weak['train'].name}, {len(weak['train']):,}.")
 
 # %% [markdown]
-# ![The paper in one picture. A face goes two ways. Above, frozen attention maps of eyes and mouth multiply local features; pooling gives one vector for the eyes
+# ![The paper in one picture. A face goes two ways. Above, frozen attention maps of eyes and mouth multiply local features; pooling gives a vector for the eyes
 # and one for the mouth. Below, global features give one vector for the face. The relation unit weighs the three vectors and adds them; a classifier
 # names the expression. A second face goes through the same network, and contrastive losses compare the two.](images/05_local_global_relation.svg)
 #
 # ## What a picture is made of, before networks
 #
-# A course group that rebuilt the paper took its local features from SIFT and its global ones from HOG. Both count *edges*: how strong, in which
-# direction. They are worth a look, since they still make a good baseline, and since we shall see why they cannot stand where the paper has
-# convolutions.
-#
-# SIFT {cite}`l-lowe2004distinctive` first asks where something is, and how large. It blurs the picture more and more and subtracts neighbours. With
-# $G_\sigma * I$ the picture blurred by $\sigma$,
+# A course group that set out to rebuild the paper took its local features from SIFT and its global ones from HOG. Both count *edges*: how strong, in
+# which direction. SIFT {cite}`l-lowe2004distinctive` first asks where something is, and how large. It blurs the picture more and more and subtracts
+# neighbours. With $G_\sigma * I$ the picture blurred by $\sigma$,
 #
 # $$D_\sigma = G_{k\sigma} * I - G_\sigma * I \tag{1}$$
 #
-# is large where a blob of radius about $\sqrt 2\, \sigma$ lies. Key points are the extremes of $D$ over place and scale.
+# is far from zero where a blob of radius about $\sqrt 2\, \sigma$ lies. Key points are the extremes of $D$ over place and scale.
 
 # %% tags=["method"]
 def pixels_of(image):
@@ -110,7 +106,7 @@ def sift_keypoints(image):
     descriptors = np.zeros((0, 128), np.float32) if descriptors is None else descriptors
     return points, descriptors, np.ascontiguousarray(drawn.transpose(2, 0, 1))
 
-# %% mystnb={"image": {"alt": "One rendered face four times: grey, as two differences of Gaussians, the finer with thin edges and the coarser with blobs at eyes, nostrils and mouth, and with circles at SIFT's key points."}}
+# %% mystnb={"image": {"alt": "One rendered face four times: grey; as two differences of Gaussians, the finer with thin edges, the coarser with blobs as large as an eye; and with circles at SIFT's key points."}}
 large = data.load("rendered", split="gallery").grey()
 face = large.images[large.attributes["yaw"].abs().argsort()[int(large.labels[0] == 0) + 3]]
 sigmas = [1.6 * 2 ** (i / 2) for i in range(7)]
@@ -120,7 +116,7 @@ shown = [face, *(torch.from_numpy(d / np.abs(d).max()) for d in differences[[0, 
 figures.gallery(shown, ["face", f"D at {sigmas[0]:.1f} px", f"D at {sigmas[4]:.1f} px", f"{len(points)} key points"], size=2.1)
 
 # %% [markdown]
-# Move $\sigma$ yourself. At which size do the eyes stand out, at which the mouth, at which the head?
+# Move $\sigma$. At which size do the eyes stand out, at which the mouth, at which the head?
 
 # %%
 def blobs(sigma=4.0):
@@ -130,10 +126,9 @@ def blobs(sigma=4.0):
 figures.sliders(blobs, "A face, and beside it its difference of Gaussians, in which blobs of one size are bright or dark", sigma=(1, 13, 2, 5))
 
 # %% [markdown]
-# Around each point stands a grid of 4 by 4 cells, and in each cell a histogram of edges over eight directions: a *descriptor* of 128 numbers,
-# turned into the point's own direction and scaled to a fixed length. Key points sit where they like. For a map one asks everywhere: *dense* SIFT
-# takes a descriptor at each point of a lattice. HOG {cite}`l-dalal2005histograms` tiles the whole face in the same way, nine directions to a cell,
-# and scales blocks of 2 by 2 cells to one length.
+# Around each point stands a grid of 4 by 4 cells, in each a histogram of edges over eight directions: a *descriptor* of 128 numbers, turned into the
+# point's own direction and scaled to a fixed length. *Dense* SIFT takes a descriptor at each point of a lattice. HOG {cite}`l-dalal2005histograms`
+# tiles the face with cells, nine directions to a cell, and scales blocks of 2 by 2 cells to one length.
 
 # %% tags=["method"]
 def dense_sift(image, step):
@@ -162,15 +157,14 @@ assert hog_features(small)[0].shape == (7 * 7 * 2 * 2 * 9,)  # 8 by 8 cells hold
 shade = torch.arange(64, dtype=torch.uint8).expand(64, 64)  # one grey level brighter a pixel, to the right
 np.testing.assert_allclose(dense_sift(shade, 8)[1][:, 1:-1], 1)
 
-# %% mystnb={"image": {"alt": "Three faces, and under each its gradient energy, bright at eyes, nostrils and mouth, and its HOG strokes, which follow brows, eyelids and lips."}}
+# %% mystnb={"image": {"alt": "Three faces, and under each its gradient energy, bright at eyes, mouth and outline, and its HOG strokes, which follow the same edges."}}
 three = [large.images[(large.labels == c).nonzero()[1, 0]] for c in (0, 1, 2)]
 energy = [torch.from_numpy(dense_sift(image, 4)[1] / 24 - 1) for image in three]
 strokes = [torch.from_numpy(np.clip(hog_features(image, 12)[1] / 16, 0, 1) * 2 - 1) for image in three]
 figures.gallery([*three, *energy, *strokes], ["face"] * 3 + ["energy"] * 3 + ["HOG"] * 3, columns=3, size=1.7)
 
 # %% [markdown]
-# As a baseline they go into a linear classifier: dense SIFT, HOG, and both, with a support vector machine trained by stochastic gradient descent.
-# The strength of the penalty is chosen on validation faces.
+# As a baseline, dense SIFT, HOG and both go into a linear support vector machine. Validation faces choose the strength of its penalty.
 
 # %% tags=["method"]
 def classic_features(split, kind):
@@ -205,18 +199,15 @@ record(classic_accuracy=(best := machines["test"][machines["valid"].idxmax()]), 
 tables.show("classic", machines, ["kind"], ["valid", "test"], n={name: len(splits[name]) for name in ("valid", "test")})
 
 # %% [markdown]
-# Could they replace the paper's convolutions? A key point has no place on a lattice, so there is nothing to multiply a map with. Dense SIFT and HOG
-# have, but they pass no gradient on: whatever stands before them learns nothing. So our local and global features are small convolutional networks.
+# They cannot stand where we put convolutions. A key point has no place on a lattice, so there is nothing to multiply a map with. Dense SIFT and HOG
+# have one, but pass no gradient on. So our local and global features are small convolutional networks.
 
 # %% [markdown]
 # ## One word for an image
 #
-# The first stage learns from *weak labels*: one word for a whole image, and no word about where. We take one word about the eyes and one about the
-# mouth; which ones depends on what the data set knows. CelebA's words for narrow eyes are noisy, glasses are not, so there the eyes' word is
-# `Eyeglasses`.
-#
-# The words of the rendered faces are thresholds on a measured gap. A mouth that opens by a tenth of its width is one pixel high here, and nobody
-# could say the word. Such faces count as neither. From the rest we draw as many with the word as without.
+# The first stage learns from *weak labels*: one word about the eyes and one about the mouth, and none about where. In CelebA whose eyes are narrow is
+# a matter of opinion, who wears glasses is not; so there the eyes' word is `Eyeglasses`. The rendered faces' words are thresholds on a measured gap.
+# Near them it is a pixel or two high, and nobody could say the word: such faces are left out. From the rest we draw as many with the word as without.
 
 # %% tags=["method"]
 PARTS = {"eyes": ("eyes_closed", "Eyeglasses", "Narrow_Eyes"), "mouth": ("mouth_open", "Mouth_Slightly_Open", "Smiling")}
@@ -254,14 +245,14 @@ lessons = {part: {name: weak_split(split, part, LESSONS, SEED) for name, split i
 rows = []
 for part, split in ((part, split) for part in PARTS for split in weak):
     own, whole = lessons[part][split], weak_split(weak[split], part, borderline=True, balance=False)
-    share = f"{100 * whole.labels.float().mean():.1f} %"
-    rows.append({"Part": part, "Word": own.classes[1], "Split": split, "All faces": f"{len(whole):,}", "with the word": share, "Chosen 1:1": f"{len(own):,}"})
+    counts = {"All faces": f"{len(whole):,}", "with the word": f"{100 * whole.labels.float().mean():.1f} %", "Chosen 1:1": f"{len(own):,}"}
+    rows.append({"Part": part, "Word": own.classes[1], "Split": split, **counts})
 Table(f"Weak labels of {weak['train'].name}", "A constant answer is right for half of the chosen faces.", rows)
 
 # %% [markdown]
-# Before any training: look at twelve faces with their labels. A row that slipped shows here, and nowhere so cheaply.
+# Before any training, look at twelve faces with their labels. A row that slipped shows here, and nowhere so cheaply.
 
-# %% mystnb={"image": {"alt": "Twelve small faces, six labelled by the eyes' word and six by the mouth's. Closed eyes stand under the one word, open eyes under its opposite, and so for the mouth."}}
+# %% mystnb={"image": {"alt": "Twelve small faces in two rows, each with its label above: the eyes' word or its opposite in the upper row, the mouth's in the lower."}}
 looked = {part: lessons[part]["train"][torch.randperm(len(lessons[part]["train"]), generator=few)[:6]] for part in PARTS}
 titles = [s.classes[int(label)].replace("_", " ") for s in looked.values() for label in s.labels]
 figures.gallery(torch.cat([s.images for s in looked.values()]), titles, columns=6, size=1.5)
@@ -269,14 +260,14 @@ figures.gallery(torch.cat([s.images for s in looked.values()]), titles, columns=
 # %% [markdown]
 # ## Where, and what
 #
-# The *attention map generator* (AMG) answers with one number for the image, and with a map. After a few layers every place $p$ of a coarse lattice
-# holds features of its neighbourhood. From them come two numbers: a score $s(p)$, *should one look here?*, and the evidence $e(p)$, *what does one
-# see?* The answer is the mean of the evidence, weighted by the map $A$; this is attention pooling {cite}`l-ilse2018attention`.
+# The *attention map generator* (AMG) answers with one number for the image, and with a map. From the features at every place $p$ of a coarse lattice
+# come a score $s(p)$, *should one look here?*, and the evidence $e(p)$, *what does one see?* The answer is the mean of the evidence, weighted by the
+# map $A$; this is attention pooling {cite}`l-ilse2018attention`:
 #
 # $$A(p) = e^{s(p)}, \qquad \mathrm{logit} = \frac{\sum_p A(p)\, e(p)}{\sum_p A(p)} \tag{2}$$
 #
-# The paper calls its generator a variant of DenseNet {cite}`l-huang2017densely`, where each layer sees all maps before it. Ours is small: two
-# blocks, at a quarter of the image's side. All halving convolutions are 4 wide, so that a cell's centre lies in the middle of its 4 by 4 pixels.
+# The paper's generator is a variant of DenseNet {cite}`l-huang2017densely`, where each layer sees all maps before it. Ours is small: two blocks, at a
+# quarter of the image's side. Convolutions that halve are 4 wide, so that a cell's centre lies in the middle of its 4 by 4 pixels.
 
 # %% tags=["method"]
 class Found(NamedTuple):
@@ -332,9 +323,8 @@ class AttentionMapGenerator(nn.Module):
         return Found(logit, F.avg_pool2d(A, 2 * self.spread + 1, 1, self.spread, count_include_pad=False))
 
 # %% [markdown]
-# On the first day the answer is one half for every face. So the first batch's loss must be $\ln 2 = 0.693$, whatever the labels are. That is the
-# first rung of a ladder which we shall climb below. And since everything is convolution, a face that moves by 4 pixels must move its map by one
-# cell, but for a rim where the cells see past the edge.
+# On the first day the answer is one half for every face. So the first batch's loss must be $\ln 2 = 0.693$, whatever the labels are. And since
+# everything is convolution, a face that moves by 4 pixels must move its map by one cell, but for a rim where the cells see past the edge.
 
 # %% tags=["check"]
 generator = AttentionMapGenerator().eval()
@@ -347,15 +337,13 @@ torch.testing.assert_close(moved[..., 5:-4, 4:-5], generator(x).map.roll((1, -1)
 # %% [markdown]
 # ### The map must not tell the answer
 #
-# Trained with the loss of the answers alone, such a map disappoints. It finds open mouths, since nothing else looks like one. For a closed mouth it
-# looks anywhere: skin will do, as "I see no open mouth" can be said from everywhere. The place then depends on the answer.
-#
-# But faces are framed alike whether their mouths are open or not. So we ask that the places be the same: the mean maps of the two answers in a
-# batch, each map scaled to sum 1, shall not differ. With $\bar A_1$ and $\bar A_0$ these means, blurred a little, the loss is
+# The loss of the answers alone leaves the place open. An open mouth must be found where it is, but "I see no open mouth" can be said from anywhere:
+# skin will do. Yet faces are framed alike whether their mouths are open or not. So we ask that the mean maps of the two answers in a batch, each map
+# scaled to sum 1, be the same. With $\bar A_1$ and $\bar A_0$ these means, blurred a little, the loss is
 #
 # $$\mathcal{L} = \mathrm{BCE} + \lambda\, \tfrac12 \sum_p \bigl|\bar A_1(p) - \bar A_0(p)\bigr| \tag{3}$$
 #
-# The map says where, the evidence says what. This term is ours, not the paper's; a table below shows what it is worth.
+# This term is ours, not the paper's. What it is worth, the rows `no place term` below say.
 
 # %% tags=["method"]
 def place_gap(maps, target):
@@ -373,12 +361,11 @@ def word_loss(output, target, where):
     return bce + where * place_gap(output.map, target) if where else bce
 
 # %% [markdown]
-# ### Five ways to spoil it
+# ### Six ways to spoil it
 #
-# The report's generator never learned; its log stands in this book's claims. To read it, we spoil ours on purpose, and give each fault a name:
-# labels *shifted* by one row against the files, labels *shuffled*, *noisy* labels (four in ten flipped), and a *doubled sigmoid*: the network
-# answers with a probability, the loss takes it for a logit and applies another sigmoid. The paper's own training, gradient descent with a rate of
-# 0.1, is on the list too, to see whether that rate is at fault.
+# The report's generator did not learn. To read its log we spoil ours on purpose: labels *shifted* by one row against the files, *shuffled*, or *noisy*
+# (four in ten flipped); a *doubled sigmoid*, where the network answers with a probability and the loss takes it for a logit; *no place term*; and the
+# paper's *rate 0.1* for gradient descent, on our schedule.
 
 # %% tags=["method"]
 class DoubledSigmoid(AttentionMapGenerator):
@@ -428,9 +415,9 @@ for part in PARTS:
     record(**{f"{part}_word_accuracy": right.float().mean()}, n=len(right), interval=evaluation.wilson(int(right.sum()), len(right)))
 
 # %% [markdown]
-# The maps while the generator learns, two faces for each part. When does the place settle?
+# When does the place settle? The maps of two faces for each part, while the generator learns:
 
-# %% mystnb={"image": {"alt": "Four faces in rows. In columns from left to right, over the epochs, the warm overlay shrinks from the whole face to the eyes in two rows and to the mouth in two."}}
+# %% mystnb={"image": {"alt": "Four rows of one face each, two for the eyes' map and two for the mouth's. Columns from left to right: the map laid over the face after the first epoch, a quarter, half and all of them."}}
 films = {part: torch.load(fits[part][1] / "maps.pt") for part in PARTS}
 shown = torch.cat([images[:2] for images, _ in films.values()])
 shares = [0.0, 0.25, 0.5, 1.0]  # of the epochs
@@ -441,8 +428,8 @@ figures.maps_over_time(shown, over_time, ["first epoch", "a quarter", "half", "e
 # ## Does the map point at the part?
 #
 # In the *pointing game* a map scores when its highest point lies in the part {cite}`l-zhang2018excitation`. The rendered faces bring masks. For
-# photographs we draw them around dlib's landmarks, where dlib finds a face. A random point would score as often as the mask covers the image. A
-# second control is a generator trained on shuffled labels: whatever its map shows, it did not learn it from the words.
+# photographs we draw them around dlib's landmarks, where dlib finds a face. Two controls: a random point, which scores as often as the mask covers the
+# image, and a generator trained on shuffled labels.
 
 # %% tags=["method"]
 def pointing(generator, split, part, masks, index, touch=False):
@@ -456,8 +443,8 @@ def pointing(generator, split, part, masks, index, touch=False):
     return evaluation.pointing_game(maps, F.adaptive_max_pool2d(mask.float(), maps.shape[1:]) if touch else mask)
 
 # %% [markdown]
-# A map of 16 by 16 cells cannot point finer than a cell, and an eye is about as high as one. So we count twice: `hits`, where the highest cell's
-# centre lies in the mask, and `touches`, where any of the cell does. Each has its own chance level beside it.
+# An eye is about as high as one of the map's 16 by 16 cells. So we count twice: `hits`, where the highest cell's centre lies in the mask, and
+# `touches`, where any of the cell does. Beside each stands its chance.
 
 # %%
 from IPython.display import display
@@ -486,9 +473,9 @@ else:
 # %% [markdown]
 # ## Reading a log that never moved
 #
-# Why did the report's maps come out random? Its log shows a loss of $\ln 2$ for ten epochs, and an accuracy and an area under the ROC curve (AUC)
-# just above one half. Such a loss means: the network answers one half. Why it does is another matter. Here is the log beside our generators,
-# spoiled and not.
+# The report's maps came out random. Its log stands at a loss of $\ln 2$ for ten epochs: the loss of a network that answers one half. *Why* it answers
+# so is another matter. Here are our generators on the chosen validation faces, and `unbalanced` on all of them, borderline cases included. The area
+# under the ROC curve (AUC) is the share of pairs, one face with the word and one without, that the answers put in order.
 
 # %% tags=["method"]
 def reported_history(epochs=10):
@@ -536,36 +523,46 @@ def fault_table(part):
 
 tables.Stack([table for part in named for table in fault_table(part).tables])
 
-# %% mystnb={"image": {"alt": "Curves of training loss, validation loss and validation accuracy. The report's log lies flat at 0.69 and one half; so does our run with shifted labels. The healthy run falls, and its accuracy rises."}}
+# %% mystnb={"image": {"alt": "Training loss, validation loss and validation accuracy over ten epochs: the report's log, which lies flat at 0.69 and one half, and our generators, healthy and spoiled."}}
 runs = {fault: generator_for(weak, PROFILE, "eyes", SEED, fault)[0].history[:10] for fault in named["eyes"] if fault != "no place term"}
 figures.curves({"report": reported_history(), **runs})
 
 # %% [markdown]
-# Now read the report's lines as a detective would.
+# Is the report's AUC chance? For scores that know nothing of $n$ labels, half of them yes, it is one half with a standard error of
+# $\sqrt{(n + 1) / 3n^2}$. Every accuracy in the report's log is a whole number of as many faces as the paper validates on, so take those for $n$:
+
+# %%
+faces, rows = claims.get("05_local_global_relation", "paper-eyes-valid").value, []
+for epoch in range(10):
+    accuracy, auc = (claims.get("05_local_global_relation", f"r0-eyes-{epoch}-valid-{name}") for name in ("accuracy", "auc"))
+    right, errors = round(accuracy.value * faces / 100), (auc.value - 0.5) / ((faces + 1) / (3 * faces**2)) ** 0.5
+    assert round(100 * right / faces, 2) == accuracy.value
+    rows.append({"Epoch": str(epoch), "Accuracy": accuracy.text, "Right": f"{right:,}", "AUC": auc.text, "Above chance": f"{errors:.1f}"})
+Table("The report's validation of the eyes", f"Right: of {faces:,} faces. Above chance: AUC less one half, in standard errors.", rows)
+
+# %% [markdown]
+# Now the suspects:
 #
-# - *The rate.* 0.1 is the paper's own, and the row `rate 0.1` shows that our generator learns with it. The log alone does not convict it.
-# - *A doubled sigmoid* can reach chance accuracy too: a probability is never below zero, so every answer is yes. But its order of the faces is
-#   right, so its AUC is high. The report's is not.
-# - *Noisy labels* leave a trace: the loss stays high, yet the AUC climbs well above chance.
-# - *Labels that slipped by a row* give the report's signature: loss at $\ln 2$, accuracy and AUC just beside one half, for as long as one likes.
+# - *The rate.* 0.1 is the paper's own. Where our row `rate 0.1` learns, the rate alone does not explain the log.
+# - *A doubled sigmoid.* No probability is below zero, so every answer is yes. But if it learns, it puts the faces in order: a high AUC, unlike the report's.
+# - *Labels that slipped by a row*, or were shuffled, hold the loss at $\ln 2$, and accuracy and AUC at one half. The report's AUC is too far above.
+# - *Noisy labels.* Where a share $\varepsilon$ is flipped, even perfect knowledge has accuracy and AUC $1 - \varepsilon$, and no loss below
+#   $-\varepsilon \ln \varepsilon - (1 - \varepsilon) \ln (1 - \varepsilon)$. At $\varepsilon = 0.45$ these are 0.55 and 0.688: near the report's best epochs.
 #
-# So a slipped table is a plausible diagnosis, not a proof; other faults that cut the tie between face and label would look the same. One line says
-# more. The mouth's first epoch has a validation accuracy far below one half (the first exercise prints it). On a set with as many yes as no, a
-# network that has learned nothing is right in half of the cases, whatever it answers. Only where the set is unbalanced can a constant answer be
-# that wrong, or where the threshold sits elsewhere. `unbalanced` shows our generators on all validation faces, as frequent as they come, borderline
-# cases included.
+# So the tie between face and label was nearly cut, not quite: a table may have slipped from some row on, or raters seldom agreed on the word. That is
+# a plausible diagnosis, not a proof. The accuracy of the mouth's first epoch, which the first exercise prints, says more. Where half of the faces have the
+# word, a constant answer is right for half. An accuracy far below means that this set was not balanced, or that the threshold was off.
 #
 # ### A ladder for networks that do not learn
 #
-# Each rung costs seconds. Climb them before you train for three hours.
+# Each rung costs seconds. Climb them before you train for hours. The first three are done above.
 #
-# 1. *First batch:* the loss is $\ln 2$; checked above.
-# 2. *Look:* sixteen faces with their labels; done above.
-# 3. *Class prior in each split:* in the table of weak labels.
+# 1. *First batch:* the loss is $\ln 2$.
+# 2. *Look* at a dozen faces with their labels.
+# 3. *Class prior in each split.*
 # 4. *Overfit 64 faces.* A network that cannot learn 64 faces by heart has a fault in its code.
 # 5. *Shuffled labels* must stay at $\ln 2$ on held-out faces. If they do not, something leaks.
-# 6. *Range of rates:* raise the rate at every step, here on the same 64 faces, and see where the loss begins to fall and where it flies off
-#    {cite}`l-smith2017cyclical`.
+# 6. *Range of rates:* raise the rate at every step. Where does the loss begin to fall, where does it fly off {cite}`l-smith2017cyclical`?
 
 # %% tags=["method"]
 def overfit(split, seed, steps=80):
@@ -591,14 +588,14 @@ def rate_range(split, seed, rates):
         losses.append(loss.item())
     return losses
 
-# %% mystnb={"image": {"alt": "Loss against learning rate on a logarithmic axis: flat at ln 2 for small rates, lower in the middle, and up again at the right end."}}
+# %% mystnb={"image": {"alt": "Loss against learning rate on a logarithmic axis, with a dashed line at ln 2: flat there for small rates, then lower, then jumping."}}
 record(overfit_64=overfit(lessons["mouth"]["train"], SEED), n=64)
 few_faces = lessons["mouth"]["train"][data.balanced(lessons["mouth"]["train"].labels, 64, SEED)]
 rates = np.geomspace(1e-3, 3, 60)
 figures.rate_range(rates, rate_range(few_faces, SEED, rates.tolist()))
 
 # %% [markdown]
-# Rung 5 is in the table above: labels that were shuffled, or slipped, must leave the loss on held-out faces within 0.01 of $\ln 2$.
+# Rung 5, from the table of faults: the loss must stay within 0.01 of $\ln 2$.
 
 # %%
 for fault, own in spoiled[spoiled["fault"].isin(["shifted labels", "shuffled labels"])].groupby("fault"):
@@ -606,8 +603,7 @@ for fault, own in spoiled[spoiled["fault"].isin(["shifted labels", "shuffled lab
     print(f"{fault}: loss less ln 2 {', '.join(f'{bce:+.4f}' for bce in own['bce'] - np.log(2))}")
 
 # %% [markdown]
-# And one rung more: which shift of the labels fits the answers best? With the labels in place the area under the curve peaks at 0. The loaders of
-# this book match a row with the image that it names, never by position; here is the proof, on faces that the generator did not learn from.
+# One rung more: the AUC must peak where the labels are shifted by 0 rows. (Our loaders match a row with the image that it names, never by position.)
 
 # %%
 def alignment(part, shift):
@@ -615,12 +611,13 @@ def alignment(part, shift):
     return {"auc": word_scores(fits[part][0].best, replace(valid, labels=valid.labels.roll(shift)))["auc"]}
 
 slips = sweep({"part": list(PARTS), "shift": [-2, -1, 0, 1, 2]}, alignment)
-tables.show("alignment", slips, ["part", "shift"], ["auc"], len(lessons["eyes"]["valid"]), values=["auc"])
+shown = [tables.show(f"alignment_{p}", slips[slips["part"] == p], ["part", "shift"], ["auc"], len(lessons[p]["valid"]), values=["auc"]) for p in PARTS]
+tables.Stack([table for stack in shown for table in stack.tables])
 
 # %% [markdown]
 # ## Frozen and moved
 #
-# From here on the generators learn nothing more. They are frozen, and moved to the faces with expressions.
+# From here on the generators learn nothing more. Frozen, they move to the faces with expressions.
 
 # %% tags=["method"]
 def freeze(module):
@@ -632,7 +629,7 @@ def freeze(module):
 def _stay_in_eval(module, _):
     module.eval()
 
-# %% mystnb={"image": {"alt": "Two rows of eight faces, one of each expression. In the upper row the overlay is bright at the eyes, in the lower at the mouth."}}
+# %% mystnb={"image": {"alt": "Two rows of the same faces, one of each expression. Over the upper row lies the eyes' map, over the lower the mouth's."}}
 generators = tuple(freeze(generator) for generator in generators)
 one_each = test[torch.stack([(test.labels == c).nonzero()[0, 0] for c in test.labels.unique()])]
 with torch.no_grad():
@@ -641,11 +638,10 @@ names = [classes[c] for c in one_each.labels.tolist()]
 figures.gallery(one_each.images.repeat(2, 1, 1, 1), names + [""] * len(names), columns=len(names), maps=torch.cat(maps), size=1.3)
 
 # %% [markdown]
-# Do they still point at the part on faces from elsewhere? Where the maps were learned on the data set itself, the faces from elsewhere are the
-# rendered gallery: other people, in colour and larger before we made them grey and small, every expression equally often. Otherwise they are the
-# test photographs.
+# Do they still point at the part on faces from elsewhere? Where the maps were learned on the data set itself, that is the rendered gallery: other
+# people, every expression equally often. Otherwise it is the test photographs.
 
-# %% mystnb={"image": {"alt": "A dot with an interval for each expression and part: the share of faces where the map's highest cell touches the part, far to the right of a dashed line at chance."}}
+# %% mystnb={"image": {"alt": "A dot with an interval for each part and expression: the share of faces where the map's highest cell touches the part, beside a dashed line at the mouth's chance."}}
 foreign = data.load("rendered", split="gallery").grey().resize(64) if known else test
 masks, where = part_masks(foreign)
 rows = []
@@ -665,8 +661,8 @@ if rows:
 # %% [markdown]
 # ## Look through the maps
 #
-# Now the second stage. A small network turns the face into $C$ *local* features at every place $p$ of the same lattice as the maps. Each map $A_k$
-# picks its part of them. That is *bilinear attention pooling*:
+# In the second stage a small network turns the face into $C$ *local* features $F$ at every place $p$ of the maps' lattice. Each map $A_k$ picks its
+# part of them. That is *bilinear attention pooling*:
 #
 # $$f_{kc} = \frac{1}{hw} \sum_p A_k(p)\, F_c(p) \tag{4}$$
 
@@ -676,7 +672,7 @@ def bilinear_attention_pooling(maps, features):
     return maps.flatten(2) @ features.flatten(2).transpose(1, 2) / maps[0, 0].numel()
 
 # %% [markdown]
-# With a map of ones this is the plain mean. A map that is 1 at one place and 0 elsewhere reads the features there, divided by $hw$.
+# A map of ones gives the plain mean. A map that is 1 at one place and 0 elsewhere reads the features there, divided by $hw$.
 
 # %% tags=["check"]
 maps, features = torch.rand(2, 3, 4, 5), torch.randn(2, 7, 4, 5)
@@ -702,23 +698,25 @@ def even(maps):
     return maps / maps.mean((2, 3), keepdim=True).clamp_min(1e-6)
 
 # %% [markdown]
-# The report shows a product of maps with SIFT in the place of $F$. Here is that product with the gradient energy, and beside it the eyes' and the
-# mouth's view of a face.
+# The report shows a product of maps with SIFT in the place of $F$. Here is the gradient energy, and what the eyes' and the mouth's map let through.
 
-# %% mystnb={"image": {"alt": "Three faces in a row each: the face, its gradient energy, the energy times the eyes' map, which leaves the eyes, and times the mouth's map, which leaves the mouth."}}
+# %% mystnb={"image": {"alt": "Three rows: a face, its gradient energy, and the energy times the eyes' map and times the mouth's map."}}
 picked = torch.stack([(test.labels == c).nonzero()[0, 0] for c in test.labels.unique()[:3]])
 seen_by = attention(generators, test[picked])  # (3, 2, 16, 16)
 energy = torch.stack([torch.from_numpy(dense_sift(image, 4)[1]) for image in test.images[picked, 0]])
-rows = [(training.normalise(x)[0], e, e * a, e * b) for x, e, (a, b) in zip(test.images[picked], energy, seen_by, strict=True)]
-scaled = [part if i == 0 else 2 * part / part.max() - 1 for row in rows for i, part in enumerate(row)]
-figures.gallery(scaled, ["face", "SIFT energy", "times eyes", "times mouth"] * len(rows), columns=4, size=1.5)
+
+def let_through(strength, name):  # strength: (3, 16, 16)
+    rows = [(training.normalise(x)[0], s, s * a, s * b) for x, s, (a, b) in zip(test.images[picked], strength, seen_by, strict=True)]
+    scaled = [part if i == 0 else 2 * part / part.max() - 1 for row in rows for i, part in enumerate(row)]
+    return figures.gallery(scaled, ["face", name, "times eyes", "times mouth"] * len(rows), columns=4, size=1.5)
+
+let_through(energy, "SIFT energy")
 
 # %% [markdown]
 # ## Who should be heard?
 #
-# Two local vectors and one for the whole face: three opinions $f_1, f_2, f_3$. The *relational reasoning unit* (RRU) compares each with all, gives
-# it a weight, and adds. The public pages on the paper do not print its equations; ours, in the manner of relation networks
-# {cite}`l-santoro2017simple`, is
+# Two local vectors and one for the whole face: three opinions $f_1, f_2, f_3$. The *relational reasoning unit* (RRU) compares each with all, gives it
+# a weight, and adds. The public pages on the paper do not print its equations. Ours follow relation networks {cite}`l-santoro2017simple`:
 #
 # $$r_i = \frac{1}{N} \sum_j \mathrm{relu}\bigl(W [f_i, f_j] + b\bigr), \qquad w = \mathrm{softmax}\bigl(v^\top r_i\bigr)_i, \qquad
 #   f = \sum_i w_i f_i \tag{5}$$
@@ -742,7 +740,7 @@ class RelationalReasoningUnit(nn.Module):
         return (weights[..., None] * units).sum(1), weights
 
 # %% [markdown]
-# The scorer starts at zero: on the first day all three are heard alike. And who is called first does not matter.
+# The scorer starts at zero: on the first day all three are heard alike. And the order of the three does not matter.
 
 # %% tags=["check"]
 unit, units = RelationalReasoningUnit(8), torch.randn(4, 3, 8)
@@ -757,8 +755,7 @@ torch.testing.assert_close(moved, weights[:, [2, 0, 1]])
 torch.testing.assert_close(other, fused)
 
 # %% [markdown]
-# The network holds the two frozen generators, local features on their lattice, global features on a coarser one, and the unit. Options leave parts
-# out: the tables will ask what each is worth.
+# The network holds the two frozen generators, local features on their lattice, global features, and the unit. Options leave parts out.
 
 # %% tags=["method"]
 class Related(NamedTuple):
@@ -822,8 +819,8 @@ class LocalGlobalRelationNetwork(nn.Module):
         return Related(self.classifier(fused), local, global_, weights, maps)
 
 # %% [markdown]
-# Frozen must mean frozen. `requires_grad_(False)` stops gradients, but a BatchNorm in training mode goes on averaging what it sees. So `freeze`
-# also holds the module in eval mode, and the network's own `train` leaves the generators alone.
+# `requires_grad_(False)` stops gradients, but a BatchNorm in training mode goes on averaging what it sees. So `freeze` also holds the module in eval
+# mode, and the network's own `train` leaves the generators alone.
 
 # %% tags=["check"]
 network = LocalGlobalRelationNetwork(*generators, len(classes)).train()
@@ -854,12 +851,12 @@ losses = [contrastive_loss(a, b, torch.tensor([s]), 2.0) for b, s in ((a, True),
 torch.testing.assert_close(torch.stack(losses), torch.tensor([0.0, 0.0, 4.0, 25.0]))
 
 # %% [markdown]
-# The whole loss of a pair names both expressions and compares eyes with eyes, mouth with mouth and face with face, all scaled to length one:
+# The loss of a pair names both expressions and compares eyes with eyes, mouth with mouth and face with face, all scaled to length one:
 #
 # $$\mathcal{L} = \tfrac12 \bigl(\mathrm{CE}_a + \mathrm{CE}_b\bigr) + \lambda_l\, \mathcal{L}_c^{\text{local}} + \lambda_g\, \mathcal{L}_c^{\text{global}} \tag{7}$$
 #
-# *Siamese* means: one network, used twice. So it need not run twice. Each image of a batch runs once, and gets a partner in the batch: every other
-# one a face of its own expression where there is one, the rest whoever stands next.
+# *Siamese* means one network, used twice. It need not run twice: each image of a batch runs once and gets a partner there. Every other one gets the
+# face of its own expression before it in the batch, if there is one. The others get their neighbour.
 
 # %% tags=["method"]
 def pair_loss(output_a, output_b, target_a, target_b, local=0.1, global_=0.1, margin=1.0):
@@ -881,10 +878,18 @@ def partners(target):
     return torch.where(place % 2 == 0, alike, place.roll(1))
 
 # %% [markdown]
+# Eight faces of a batch, each above its partner:
+
+# %% mystnb={"image": {"alt": "Eight faces, and under each its partner, with the expression's name above every face. Some pairs share a name, some do not."}}
+batch = splits["train"][torch.arange(32)]
+both = torch.cat([torch.arange(24, 32), partners(batch.labels)[24:]])
+figures.gallery(batch.images[both], [classes[c] for c in batch.labels[both].tolist()], size=1.3)
+
+# %% [markdown]
 # ## Train it
 #
-# The generators are frozen, so a face's maps never change: they are computed once, for the face and for its mirror image, and kept. Augmentation
-# may then only do what maps can follow: mirror, and shift by whole cells. A check above said that a shift of four pixels is a shift of one cell.
+# The generators are frozen, so a face's maps never change: they are computed once, for the face and for its mirror image, and kept. Augmentation may
+# then only do what maps can follow: mirror, and shift by whole cells.
 
 # %% tags=["method"]
 def with_maps(split, generators):
@@ -953,9 +958,8 @@ def related(splits, generators, profile, seed, variant="weights learned", **chan
 # ## What is each part worth?
 #
 # The network grows part by part: the *global* branch alone; *with local* features, all three vectors side by side; *with contrast*, the pairs'
-# losses; then the unit, first with weights *fixed* at one third, then *learned*. Two rows ask what the paper does not. *Global, wider* has as many
-# weights as the whole network, so a gain over it is no matter of size. *Maps of ones* keeps every part and replaces the attention by none. Each row
-# sees the same batches, seed by seed.
+# losses; then the unit, with weights *fixed* at one third, then *learned*. Two rows are ours. *Global, wider* trains about as many weights as the
+# whole network, so a gain over it is not a matter of size. *Maps of ones* keeps all but the attention. Each row sees the same batches, seed by seed.
 
 # %%
 cached = {name: with_maps(split, generators) for name, split in splits.items()}
@@ -977,8 +981,8 @@ for variant, scores in built.groupby("variant")["test"]:
 tables.show("ablation", built, ["variant"], ["valid", "test"], n=lengths)
 
 # %% [markdown]
-# Intervals that overlap do not settle anything; differences under the same seed can, and so can the images that only one of two networks reads
-# right: McNemar's test {cite}`l-mcnemar1947note`. An interval that contains 0 says: not shown here.
+# Intervals that overlap settle nothing. Differences under the same seed can, and so can the images that only one of two networks reads right:
+# McNemar's test {cite}`l-mcnemar1947note`. An interval that contains 0 says: not shown here.
 
 # %%
 steps = [("with local", "global"), ("with contrast", "with local"), ("weights fixed", "with contrast"), ("weights learned", "weights fixed"),
@@ -994,10 +998,18 @@ for name, (_, other) in steps.items():
 contrasts.show("steps", compared)
 
 # %% [markdown]
+# What do the trained local features hold where the maps look? Here is their mean over the channels.
+
+# %% mystnb={"image": {"alt": "Three rows: a face, the mean of its local features, and that mean times the eyes' map and times the mouth's map."}}
+network = related(cached, generators, PROFILE, SEED).best
+with torch.no_grad():
+    strength = network.lfe(training.normalise(test.images[picked])).mean(1)  # (3, 16, 16)
+let_through(strength, "features")
+
+# %% [markdown]
 # ## Whom does the unit listen to?
 #
-# Does the mouth win for happiness and the eyes for surprise? The learned weights of the test faces, expression by expression, with intervals over
-# the seeds. The line marks one third.
+# Does the mouth win for happiness and the eyes for surprise? The mean weights of the test faces; the line marks one third.
 
 # %%
 def heard(expression, seed, maps):
@@ -1009,9 +1021,9 @@ def heard(expression, seed, maps):
 
 present = [name for name, count in test.counts().items() if count]
 listened = sweep({"expression": present, "seed": SEEDS, "maps": [digest(generators)]}, heard)
-tables.show("heard", listened, ["expression"], ["eyes", "mouth", "face"], n=len(test))
+tables.show("heard", listened, ["expression"], parts := ["eyes", "mouth", "face"], n=len(test), values=parts)
 
-# %% mystnb={"image": {"alt": "For each expression three dots with intervals: the weights of eyes, mouth and face, around a line at one third."}}
+# %% mystnb={"image": {"alt": "For each expression three dots, with intervals where there are several seeds: the weights of eyes, mouth and face, around a line at one third."}}
 bounds = {
     part: [evaluation.seed_interval(listened[listened["expression"] == name][part]) for name in present] for part in ("eyes", "mouth", "face")
 }
@@ -1022,8 +1034,8 @@ for name, part, other in (("happiness", "mouth", "eyes"), ("surprise", "eyes", "
 figures.part_shares(present, list(bounds), mean, low, high, "mean weight")
 
 # %% [markdown]
-# Read such weights with care. They say how much of each vector enters the sum, not how much it changes the answer: a long vector with a small
-# weight may decide. And three seeds that agree on an order may agree because of the data, not because of the face.
+# Such weights say how much of each vector enters the sum, not how much it changes the answer: a long vector with a small weight may decide. And
+# seeds that agree on an order may agree because of the data, not because of the face.
 #
 # ## How much contrast, how wide a margin?
 
@@ -1043,27 +1055,31 @@ tables.Stack([claims.table("05_local_global_relation", group) for group in ("R0,
 
 # %%
 tables.say("full", "rendered", """
-The report's generators were right in {r0-eyes-accuracy} of the eyes' words and {r0-mouth-accuracy} of the mouth's. Ours, on clear cases of rendered
-faces: {eyes_word_accuracy} and {mouth_word_accuracy}. On faces from elsewhere the highest cell of the map touches the eyes in {transfer_eyes_touches} and the mouth in {transfer_mouth_touches};
-its centre lies in the mask in {transfer_eyes_hits} and {transfer_mouth_hits}. The whole network reads {accuracy_weights_learned} of the expressions right, the
-global branch alone {accuracy_global}, the linear machine on edges {classic_accuracy}. Attention against maps of ones: {gain_over_maps_of_ones}.
+**The words.** The report's generators were right in {r0-eyes-accuracy} of the eyes' words and {r0-mouth-accuracy} of the mouth's. Ours, on clear cases of
+rendered faces: {eyes_word_accuracy} and {mouth_word_accuracy}.
+
+**The place.** The highest cell touches the eyes in {eyes_map_touches} and the mouth in {mouth_map_touches} of the test faces; its centre lies in them in
+{eyes_map_hits} and {mouth_map_hits}. On faces from elsewhere it touches them in {transfer_eyes_touches} and {transfer_mouth_touches}, and its centre
+lies in them in {transfer_eyes_hits} and {transfer_mouth_hits}.
+
+**The parts.** The whole network reads {accuracy_weights_learned} of the expressions right, the global branch alone {accuracy_global}, the linear machine
+on edges {classic_accuracy}. As a share of the test images the whole network gains {gain_over_global} over the global branch, {gain_over_global_wider}
+over the wider one, {gain_over_weights_fixed} over fixed weights and {gain_over_maps_of_ones} over maps of ones.
+
+**The weights.** Mouth less eyes for happiness: {happiness_mouth_less_eyes}; eyes less mouth for surprise: {surprise_eyes_less_mouth}.
 """)
 
 # %% [markdown]
-# The paper's figures for expressions cannot be compared: no public page on it prints them, and its data, CK+ after 30,000 faces of CelebA, is not
-# what we have. What can be tested here is the idea, part by part, and the tables of steps above say which parts were worth something on these
-# faces, and which were not shown to be.
-#
-# Three things limit even that. The generators come from one seed, so the intervals hold for these maps, not for maps in general. The networks are
-# small and train for few epochs. And a word's place is found only as far as the word is answered from there: open mouths go with raised brows, and
-# a map may honestly point at both.
+# The paper's accuracies for expressions cannot be compared: no public page on it prints them, and CK+ and CelebA are not what we have. The table of
+# steps says which parts were worth something on these faces, and which were not shown to be. Three things limit even that. The generators come from
+# one seed, so the intervals hold for these maps, not for maps in general. The networks are small and train for few epochs. And a word teaches its own
+# place only as far as nothing else gives it away: open mouths go with raised brows, and a map may honestly point at both.
 #
 # ## Limits, and what not to do with this
 #
-# An attribute such as *narrow eyes* is somebody's word for another person's face. CelebA's words were given by paid annotators who looked at
-# celebrities; among its forty are words about beauty and weight. A generator learns such words with all that clings to them. Use it to study maps.
-# Do not use it to judge people, and read {doc}`the page on ethics </book/ethics>` before you carry a model from one group of people to another. A
-# face is not a feeling {cite}`l-barrett2019emotional`.
+# An attribute such as *narrow eyes* is somebody's word for another person's face. A company's annotators gave CelebA's words to celebrities; some of
+# the forty are about beauty and weight. A generator learns such words with all that clings to them. Use it to study maps, not to judge people, and
+# read {doc}`the page on ethics </book/ethics>` before you carry a model to other people. A face is not a feeling {cite}`l-barrett2019emotional`.
 #
 # ## Exercises
 #
@@ -1091,8 +1107,7 @@ print(claims.cite("05_local_global_relation", logged.id), "and always yes where 
 # %% [markdown]
 # ```{exercise} By how many rows did they slip?
 # :label: ex-lg-slip
-# Somebody's table of labels slipped against the images: `labels = truth.roll(k)`. A network trained elsewhere gives each image a score, higher for
-# *yes*. Find $k$.
+# A table of labels slipped against the images: `labels = truth.roll(k)`. A network trained elsewhere scores each image, higher for *yes*. Find $k$.
 # ```
 
 # %% tags=["exercise"]
@@ -1131,8 +1146,7 @@ checks.mended_pooling(mended_pooling)
 # %% [markdown]
 # ```{exercise} Push
 # :label: ex-lg-push
-# Two faces of different expressions lie closer than the margin. Write the gradient of equation 6 with respect to $a$, without autograd. In which
-# direction does a step downhill move $a$?
+# Two faces of different expressions lie closer than the margin. Write equation 6's gradient for $a$, without autograd. Where does a step downhill move $a$?
 # ```
 
 # %% tags=["exercise"]
@@ -1149,21 +1163,20 @@ checks.push(push)
 # %% [markdown]
 # ```{exercise} Read a table
 # :label: ex-lg-read
-# In the recorded table of steps, which steps have an interval without 0? There are seven steps: if none had any effect, how often would at least
-# one interval miss 0 nevertheless? Which of your findings survives if you ask for 1 in 140 instead of 1 in 20?
+# In the recorded table of steps, which intervals miss 0? If none of the seven steps had an effect, how often would at least one interval miss 0
+# nevertheless? Which of your findings survives if you ask for 1 in 140 instead of 1 in 20?
 # ```
 #
 # ```{exercise} Predict, then measure
 # :label: ex-lg-measure
-# Multiply $s$ in equation 2 by 0 after training, so that the map is even. Will the accuracy of the word fall? Write down your guess, then set the
-# weights of `score` to zero in a copy of `fits["mouth"][0].best` and read `word_scores`. What does the answer say about *where* and *what*?
+# With $s = 0$ in equation 2 the map is even. Will the accuracy of the word fall? Write down your guess, then set the weights of `score` to zero in a
+# copy of `fits["mouth"][0].best` and read `word_scores`. What does the answer say about *where* and *what*?
 # ```
 #
 # ## In short
 #
-# A word for an image can teach a map, if the map may not tell the answer. A loss that rests at $\ln 2$ is a finding, and a ladder of cheap tests
-# says whose fault it may be. Freeze buffers as well as weights. Ask of each part of a network what it is worth under the same seeds, and against a
-# plain network of the same size.
+# A word for an image can teach a map; play the pointing game before you believe it. A loss at $\ln 2$ is a finding, and cheap tests say whose fault it
+# may be. Freeze buffers as well as weights. Ask what each part is worth under the same seeds, and against a plain network of the same size.
 #
 # ```{bibliography}
 # :filter: docname in docnames

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from fer_teach import claims, paths
+from fer_teach import claims, paths, verdicts
 from fer_teach.errors import FerTeachError
 
 _BUILDERS = ("jupyter-book", "Sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme", "sphinxcontrib-bibtex")
@@ -88,6 +88,7 @@ def _stage(executed: Path, stage: Path) -> None:
     config["exclude_patterns"] = []
     (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False))
     (stage / "book" / "claims.md").write_text(claims.page())
+    (stage / "book" / "verdicts.md").write_text(verdicts.page())
     # The title page becomes index.html itself, not a page that index.html sends the reader to.
     toc = yaml.safe_load((root / "_toc.yml").read_text())
     (stage / toc["root"]).with_suffix(".md").rename(stage / "index.md")

@@ -13,6 +13,7 @@ from fer_slim import pack_pictures, slim, unspan
 _VENDORED = Path(__file__).resolve().parent.parent / "_vendor"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _CLAIMS = "<!-- claims -->"
+_VERDICTS = "<!-- verdicts -->"
 _DATASHEET = "<!-- composition -->"
 _PROMPTS = {
     "exercise": ("Show one solution", "Hide the solution"),
@@ -31,6 +32,10 @@ def fill_in(app, docname: str, source: list[str]) -> None:
         from fer_teach import claims
 
         source[0] = claims.page()
+    if _VERDICTS in source[0]:
+        from fer_teach import verdicts
+
+        source[0] = verdicts.page()
     if _DATASHEET in source[0]:
         from fer_teach import datasheet
 

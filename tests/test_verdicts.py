@@ -1,0 +1,56 @@
+"""The page that says what holds: one rule, asked of records alone."""
+
+import math
+
+import pytest
+
+from fer_teach import claims, paths, record, verdicts
+from fer_teach.verdicts import QUESTIONS, Question, answer, verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "above", "word"),
+    [
+        (0.001, 0.02, 0.0, "holds"),
+        (-0.02, -0.001, 0.0, "does not hold"),
+        (-0.001, 0.02, 0.0, "not shown"),
+        (0.0, 0.02, 0.0, "not shown"),
+        (0.45, 0.55, 0.5, "not shown"),
+        (0.51, 0.55, 0.5, "holds"),
+        (math.nan, math.nan, 0.0, "not shown"),
+    ],
+)
+def test_the_rule(low, high, above, word):
+    assert verdict(low, high, above) == word
+
+
+def test_an_answer_comes_from_the_record(monkeypatch):
+    rows = [{"seed": s, "variant": v, "hard": 0.6 + 0.01 * s + 0.05 * (v == "a")} for s in range(3) for v in "ab"]
+    rows[0]["hard"] += 0.001
+    held = {
+        "metrics": {"share": {"value": 0.8, "interval": [0.7, 0.9]}, "bar": {"value": 0.95, "interval": None}},
+        "tables": {"made": rows},
+    }
+    monkeypatch.setattr(record, "result", lambda chapter, profile, data: held)
+    by_seed = Question("04_attentive_hybrid", "", rows=("made", "variant", "a", "b", "hard"))
+    assert answer(by_seed)["Verdict"] == "holds"
+    assert answer(by_seed)["Ours"].startswith("+5.0 points [")
+    assert answer(Question("04_attentive_hybrid", "", metric="share", above=0.5))["Ours"] == "80.0 % [70.0, 90.0]"
+    assert answer(Question("04_attentive_hybrid", "", metric="share", above="bar"))["Verdict"] == "does not hold"
+    monkeypatch.setattr(record, "result", lambda chapter, profile, data: None)
+    assert answer(by_seed)["Verdict"] == "not run yet"
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.says[:40])
+def test_every_question_finds_its_numbers(question):
+    for name in question.printed or ():
+        assert claims.get(question.chapter, name).unit == "%"
+    if record.result(question.chapter, "full", "rendered"):
+        assert answer(question)["Verdict"] in ("holds", "does not hold", "not shown")
+
+
+def test_the_page_asks_every_question():
+    page = verdicts.page()
+    assert verdicts.MARKER not in page
+    assert page.count("<tr>") == len(QUESTIONS) + len({question.chapter for question in QUESTIONS})
+    assert (paths.root() / "_toc.yml").read_text().count("book/verdicts") == 1

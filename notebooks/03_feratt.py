@@ -259,8 +259,7 @@ class FeatureModule(nn.Module):
         return first + y
 
 # %% [markdown]
-# The **reconstruction module** draws $I_{att}$. With attention $A$, features $\Phi$ and the scene $I$ it sees
-# $[\,\sigma(A) \odot \Phi,\; I,\; A\,]$: features where the attention is open, and the raw material beside them.
+# The **reconstruction module** draws $I_{att}$ from $[\,\sigma(A) \odot \Phi,\; I,\; A\,]$: features $\Phi$ where attention $A$ is open, beside the raw material.
 
 # %% tags=["method"]
 class ReconstructionModule(nn.Module):
@@ -388,8 +387,7 @@ def attention_loss(image, target):
     return 5 * torch.tanh(3 * d.abs()).mean()
 
 # %% [markdown]
-# The public code writes $\tanh(3|d|)$ as $(e^{6|d|} - 1)/(e^{6|d|} + 1)$. That is equal on paper. In 32 bits $e^{6 \cdot 15}$ is infinite, and infinity
-# over infinity is not a number:
+# The public code writes $\tanh(3|d|)$ as $(e^{6|d|} - 1)/(e^{6|d|} + 1)$: the same on paper. At $|d| = 15$, in 32 bits, it is infinity over infinity:
 
 # %% tags=["check"]
 d = torch.tensor([0.0, 0.5, 15.0, 30.0, 100.0])
@@ -605,8 +603,8 @@ print(f"Kolmogorov-Smirnov: (2,4) against (4,2) p = {same.pvalue:.2f}; (2,4) aga
 #
 # ```{admonition} Defect: whole-number labels do not mix
 # :class: warning
-# R2 mixed the label *numbers* and compared with `==`: 0.3 times class 2 plus 0.7 times class 5 is 4.1, which is no class. The target is then zero for every
-# class. What do perfectly separated points pay?
+# R2 mixed the label *numbers* and compared with `==`: 0.3 times class 2 plus 0.7 times class 5 is 4.1, no class at all, and the target is zero for every class.
+# What do perfectly separated points pay?
 # ```
 
 # %% tags=["method"]
@@ -926,8 +924,7 @@ record(r2_noise=noise, r2_needed=needed, r2_widest_gap=widest_gap)
 print(f"(2,4) and (4,2) differ by {noise:.3f}; a difference must exceed {needed:.3f}; the largest of all is {widest_gap:.3f}")
 
 # %% [markdown]
-# Done again: every pair and no mixing, from the same starts, by held-out accuracy and the loss *without* mixing, $L_{rep} - \log p_y$. In `mixed_loss`
-# each row keeps its own mixing, the ruler that changes.
+# Again, from the same starts, with no mixing as a row: held-out accuracy and the loss *without* mixing, $L_{rep} - \log p_y$. `mixed_loss` is the old ruler.
 
 # %%
 def mixing(beta, seed):

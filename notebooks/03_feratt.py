@@ -259,7 +259,7 @@ class FeatureModule(nn.Module):
         return first + y
 
 # %% [markdown]
-# The **reconstruction module** draws $I_{att}$ from $[\,\sigma(A) \odot \Phi,\; I,\; A\,]$: features $\Phi$ where attention $A$ is open, beside the raw material.
+# The **reconstruction module** draws $I_{att}$ from $[\,\sigma(A) \odot \Phi,\; I,\; A\,]$: features $\Phi$ where attention $A$ is open, and the raw parts.
 
 # %% tags=["method"]
 class ReconstructionModule(nn.Module):

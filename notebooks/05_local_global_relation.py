@@ -1102,7 +1102,7 @@ from fer_teach import checks
 
 checks.constant_answer(constant_answer)
 logged = claims.get("05_local_global_relation", "r0-mouth-0-valid-accuracy")
-print(claims.cite("05_local_global_relation", logged.id), "and always yes where so many have the word:", constant_answer(logged.value / 100, 0.51))
+print(claims.cite("05_local_global_relation", logged.id), "and always yes where so many have the word:", [round(float(value), 4) for value in constant_answer(logged.value / 100, 0.51)])
 
 # %% [markdown]
 # ```{exercise} By how many rows did they slip?

@@ -871,7 +871,7 @@ def pair_loss(output_a, output_b, target_a, target_b, local=0.1, global_=0.1, ma
     return loss
 
 def partners(target):
-    """For each image of a batch another one: at even places one of the same class where there is one. Returns int64 (B,)."""
+    """For each image of a batch another one; at even places the one before it of the same class, if any. Returns int64 (B,)."""
     order = target.argsort(stable=True)
     alike = torch.empty_like(order).scatter_(0, order, order.roll(1))
     place = torch.arange(len(target), device=target.device)

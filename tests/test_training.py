@@ -309,6 +309,31 @@ def test_a_stride_that_writes_behind_its_memory_is_taken_before_the_convolution(
     assert F.conv2d is torch.conv2d
 
 
+def test_on_one_pixel_the_stride_is_left_out():
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(32, 8, 3, 2, 1), torch.randn(2, 32, 1, 1)
+    expected = conv(x)
+    with dense():
+        assert conv(x).grad_fn._saved_stride == (1, 1)
+        torch.testing.assert_close(conv(x), expected)
+        assert conv(torch.randn(2, 32, 2, 2)).grad_fn._saved_stride == (2, 2)
+        assert nn.Conv2d(32, 8, 1, 2, 1)(x).shape == (2, 8, 2, 2)  # a margin that makes more of one pixel stays
+
+
+def test_the_gradient_on_one_pixel_reads_no_foreign_memory():
+    conv = nn.Conv2d(32, 64, 3, 2, 1).to(memory_format=torch.channels_last)
+    x = torch.randn(32, 32, 1, 1).contiguous(memory_format=torch.channels_last)
+    found = []
+    for _ in range(60):
+        rubbish = [torch.full((n,), float("nan")) for n in (1000, 4096, 5000, 16384, 40000) for _ in range(6)]
+        del rubbish
+        conv.zero_grad(set_to_none=True)
+        with dense(), torch.autocast("cpu", torch.bfloat16):
+            conv(x).float().square().mean().backward()
+        found.append(conv.weight.grad.clone())
+    assert all(torch.equal(one, found[0]) for one in found)
+
+
 def test_fit_trains_with_dense_strides():
     seen = []
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 from . import claims, differences, paths, record
-from .htmltable import Table
 
 MARKER = "<!-- verdicts -->"
-NOTHING, NOT_YET = "–", "not run yet"
+NOT_YET = "not run yet"
 
 
 def verdict(low: float, high: float, above: float = 0.0) -> str:
@@ -18,19 +17,17 @@ def verdict(low: float, high: float, above: float = 0.0) -> str:
     return "holds" if low > above else "does not hold" if high < above else "not shown"
 
 
-def answer(chapter: str, question: dict) -> dict[str, str]:
-    """One row of the page: what is said, what was printed, what we measured, and the verdict, as text."""
-    row = {"Statement": question["says"], "Printed": _printed(chapter, question), "Ours": NOTHING, "Verdict": NOT_YET}
+def answer(chapter: str, question: dict) -> tuple[str, str]:
+    """The verdict on one question, and our number with its interval, as text ("" where no record is committed)."""
     held = record.result(chapter, "full", "rendered")
     if held is None:
-        return row
+        return NOT_YET, ""
     value, low, high = _measured(question, held)
     above = question.get("above", 0)
     above = float(held["metrics"][above]["value"] if isinstance(above, str) else above)
-    ours = f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-    if not above:  # a gain
-        ours = f"{100 * value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return {**row, "Ours": ours, "Verdict": verdict(low, high, above)}
+    sign, unit = ("", "%") if above else ("+", "points")
+    value_, low_, high_ = (f"{100 * number:{sign}.1f}" for number in (value, low, high))
+    return verdict(low, high, above), f"{value_} {unit} [{low_}, {high_}]"
 
 
 def _measured(question: dict, held: dict) -> tuple[float, float, float]:
@@ -44,28 +41,25 @@ def _measured(question: dict, held: dict) -> tuple[float, float, float]:
 
 
 def _printed(chapter: str, question: dict) -> str:
-    if "printed" not in question:
-        return NOTHING
     with_it, without = (claims.get(chapter, name) for name in question["printed"])
-    return f"{float(with_it.value) - float(without.value):+.2f} points\n{claims.DATA.get(with_it.data, with_it.data)}"
+    data = claims.DATA.get(with_it.data, with_it.data)
+    return f"{float(with_it.value) - float(without.value):+.2f} points on {data}"
 
 
-def tables() -> dict[str, Table]:
-    """A table for every chapter whose claims ask questions."""
-    about = "Gains in points of accuracy and shares in per cent, with 95 % intervals."
-    made = {}
-    for chapter in claims.chapters():
-        asked = claims.content(chapter).get("questions", [])
-        if asked:
-            rows = [answer(chapter, question) for question in asked]
-            made[chapter] = Table(claims.content(chapter)["title"], about, rows)
-    return made
+def _item(chapter: str, question: dict) -> str:
+    word, ours = answer(chapter, question)
+    said = [f"- **{word.capitalize()}.** {question['says']}."]
+    said += [f"Here: {ours}."] if ours else []
+    said += [f"Printed: {_printed(chapter, question)}."] if "printed" in question else []
+    return " ".join(said)
 
 
 def page() -> str:
-    """book/verdicts.md with its marker replaced by every chapter's table."""
-    parts = [
-        f"## {table.caption}\n\n{table.html()}\n\n[How it was measured](/notebooks/{chapter}.ipynb)"
-        for chapter, table in tables().items()
-    ]
+    """book/verdicts.md with its marker replaced by a list for every chapter whose claims ask questions."""
+    parts = []
+    for chapter in claims.chapters():
+        asked = claims.content(chapter).get("questions", [])
+        if asked:
+            title = f"## [{claims.content(chapter)['title']}](/notebooks/{chapter}.ipynb)"
+            parts += [title, "\n".join(_item(chapter, question) for question in asked)]
     return (paths.root() / "book" / "verdicts.md").read_text().replace(MARKER, "\n\n".join(parts))

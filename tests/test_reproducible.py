@@ -5,6 +5,7 @@ import pytest
 from fer_teach import chapters, paths, record, runner
 
 TWO = {"jobs": 2, "threads": 1}
+pytestmark = pytest.mark.timeout(2400)  # the first test waits for all chapters
 
 
 @pytest.fixture(scope="module")

@@ -48,11 +48,8 @@ def backgrounds(part: str, count: int, size: int = 64, channels: int = 1, seed: 
         share, down, across, mirror = torch.rand(4, generator=generator).tolist()
         side = max(size // 2, int(min(height, width) * (0.25 + 0.75 * share)))
         top, left = int(down * (height - side)), int(across * (width - side))
-        cut = (
-            picture[:, top : top + side, left : left + side].flip(-1)
-            if mirror < 0.5
-            else picture[:, top : top + side, left : left + side]
-        )
+        cut = picture[:, top : top + side, left : left + side]
+        cut = cut.flip(-1) if mirror < 0.5 else cut
         made.append(F.interpolate(cut[None], (size, size), mode="bilinear", antialias=True)[0])
     stack = torch.stack(made)
     if channels == 1:

@@ -6,11 +6,11 @@ from statistics import median
 
 import numpy as np
 
-from . import evaluation, paths
+from . import evaluation
 from . import record as records
 from .errors import FerTeachError
 from .htmltable import Table
-from .tables import Stack, provenance
+from .tables import Stack, recorded_tables
 
 
 def pack(right) -> str:
@@ -64,12 +64,7 @@ def show(name: str, rows: list[dict]) -> Stack:
     current = records.current()
     records.table(name, rows)
     tables = [_table(rows, f"This run: {current['profile']} profile, {current['data']['name']}")]
-    for path in sorted((paths.results() / current["chapter"]).glob("*.json")):
-        recorded = records.read(path)
-        same = (recorded["profile"], recorded["data"]["name"]) == (current["profile"], current["data"]["name"])
-        if name in recorded["tables"] and not same:
-            tables.append(_table(recorded["tables"][name], provenance(recorded)))
-    return Stack(tables)
+    return Stack([*tables, *(_table(kept, caption) for kept, caption in recorded_tables(name))])
 
 
 def _table(rows: list[dict], caption: str) -> Table:

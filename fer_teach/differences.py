@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-from . import paths
 from . import record as records
 from .evaluation import paired_seeds
 from .htmltable import Table
-from .tables import Stack, provenance
+from .tables import Stack, recorded_tables
 
 
 def show(table: str, by: str, pairs: list[tuple[str, str]], metrics: list[str]) -> Stack:
@@ -19,11 +18,7 @@ def show(table: str, by: str, pairs: list[tuple[str, str]], metrics: list[str]) 
     """
     current = records.current()
     shown = [_table(current["tables"][table], by, pairs, metrics, f"This run: {current['profile']} profile")]
-    for path in sorted((paths.results() / current["chapter"]).glob("*.json")):
-        held = records.read(path)
-        same = (held["profile"], held["data"]["name"]) == (current["profile"], current["data"]["name"])
-        if table in held["tables"] and not same:
-            shown.append(_table(held["tables"][table], by, pairs, metrics, provenance(held)))
+    shown += [_table(rows, by, pairs, metrics, caption) for rows, caption in recorded_tables(table)]
     return Stack([one for one in shown if one.rows])
 
 

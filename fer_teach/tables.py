@@ -40,13 +40,20 @@ def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str,
     tables = [
         _table(rows, by, metrics, n, f"This run: {current['profile']} profile, {current['data']['name']}", values)
     ]
-    for path in sorted((paths.results() / current["chapter"]).glob("*.json")):
-        recorded = records.read(path)
-        kept = recorded["tables"].get(name)
-        if kept and _origin(recorded) != _origin(current):
-            columns = [metric for metric in metrics if any(metric in row for row in kept)]
-            tables.append(_table(kept, by, columns, kept[0]["n"], provenance(recorded), values))
+    for kept, caption in recorded_tables(name):
+        columns = [metric for metric in metrics if any(metric in row for row in kept)]
+        tables.append(_table(kept, by, columns, kept[0]["n"], caption, values))
     return Stack(tables)
+
+
+def recorded_tables(name: str) -> list[tuple[list[dict], str]]:
+    """(rows, provenance) of a table in each committed record of this chapter but those of this profile and data."""
+    current, found = records.current(), []
+    for path in sorted((paths.results() / current["chapter"]).glob("*.json")):
+        held = records.read(path)
+        if held["tables"].get(name) and _origin(held) != _origin(current):
+            found.append((held["tables"][name], provenance(held)))
+    return found
 
 
 def _origin(record: dict) -> tuple:

@@ -140,13 +140,14 @@ def _encode(picture) -> tuple[str, int, int]:
     if image.width > _WIDEST:
         image = image.convert("RGBA").resize((_WIDEST, round(image.height * _WIDEST / image.width)))
     image = flat(image).convert("RGB")
-    packed, lossy = _webp(image, lossless=True), _webp(image, quality=70)
+    packed, lossy = webp(image, lossless=True), webp(image, quality=70)
     if len(packed) > _LARGE or len(lossy) < 0.3 * len(packed):  # large, or a face in colour
         packed = min(packed, lossy, key=len)
     return "data:image/webp;base64," + base64.b64encode(packed).decode(), image.width, image.height
 
 
-def _webp(image, **options) -> bytes:
+def webp(image, **options) -> bytes:
+    """A PIL image as a WebP file. options: Pillow's, such as lossless or quality."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", method=6, **options)
     return buffer.getvalue()

@@ -16,13 +16,8 @@ def twice(tmp_path_factory):
     threads = {one["device"]["threads"] for one in first}
     again = dict(TWO, threads=threads.pop())
     assert not threads, "the book's chapters ran with different numbers of threads: empty _build/run"
-    return dict(
-        zip(
-            names,
-            zip(first, runner.run_all(names, settings, tmp_path_factory.mktemp("again"), **again), strict=True),
-            strict=True,
-        )
-    )
+    second = runner.run_all(names, settings, tmp_path_factory.mktemp("again"), **again)
+    return {name: pair for name, *pair in zip(names, first, second, strict=True)}
 
 
 @pytest.mark.parametrize("chapter", chapters.names())

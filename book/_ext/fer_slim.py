@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from base64 import b64decode
 from collections.abc import Iterator
@@ -43,12 +42,12 @@ def pack_pictures(site: Path) -> None:
     """
     from PIL import Image
 
-    from fer_teach.twin import flat
+    from fer_teach.twin import flat, webp
 
     folder, names = site / "_images", {}
     for path in sorted(folder.glob("*.png")):
         figure = flat(Image.open(path)).convert("RGB")
-        exact, close = _webp(figure, lossless=True), _webp(figure, quality=85)
+        exact, close = webp(figure, lossless=True), webp(figure, quality=85)
         names[path.name] = _file(folder, exact if len(exact) < 1.5 * len(close) else close)
         path.unlink()
     for page in site.rglob("*.html"):
@@ -62,12 +61,6 @@ def _file(folder: Path, content: bytes) -> str:
     name = f"{sha256(content).hexdigest()[:16]}.webp"
     (folder / name).write_bytes(content)
     return name
-
-
-def _webp(image, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", method=6, **options)
-    return buffer.getvalue()
 
 
 def _shortened(sheet: str, words: set[str]) -> str:

@@ -108,10 +108,9 @@ def with_masks(dataset):
 
     if dataset.masks and "face" in dataset.masks:
         return dataset
-    points = dataset.landmarks
-    if points is None:
-        from . import landmarks
+    from .landmarks import landmarked
 
-        points, found = landmarks.find(dataset.images)
-        dataset, points = dataset[found], points[found]
-    return replace(dataset, masks={"face": hulls(points, *dataset.size)})
+    dataset = landmarked(dataset)
+    found = (dataset.attributes or {}).get("dlib_found")
+    dataset = dataset if found is None else dataset[found]
+    return replace(dataset, masks={"face": hulls(dataset.landmarks, *dataset.size)})

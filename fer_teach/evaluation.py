@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .devices import on_fastest
 from .errors import FerTeachError
 from .paired import McNemar, PairedSeeds, mcnemar, paired_seeds
 from .training import normalise
@@ -29,8 +30,8 @@ def predict(model, dataset, batch=512, flips=False, precision="fp32", feed=None)
     """Class probabilities for every image.
 
     model: takes float (B, C, H, W) from `normalise`, returns logits (B, K) or an object with `.logits`. It runs in eval
-    mode, where its parameters lie; each module gets its own mode back. dataset: FaceDataset or uint8 (N, C, H, W).
-    batch: images at a time. flips: average the probabilities of each image and its mirror image.
+    mode, on a GPU if there is one; each module gets its own mode back, and the model its place. dataset: FaceDataset or
+    uint8 (N, C, H, W). batch: images at a time. flips: average the probabilities of each image and its mirror image.
     precision: "fp32" or "bf16" (autocast). feed: what `training.fit` was given, for a FaceDataset; `flips` then mirrors
     every image-like tensor (B, ..., H, W) of its x. Returns float32 (N, K) on the CPU; rows sum to 1.
     Raises FerTeachError for an empty set and for logits that are not finite.
@@ -40,13 +41,15 @@ def predict(model, dataset, batch=512, flips=False, precision="fp32", feed=None)
         raise FerTeachError("nothing to predict: the set is empty")
     if precision not in ("fp32", "bf16"):
         raise FerTeachError(f"precision must be fp32 or bf16, not {precision!r}")
-    first = next(model.parameters(), None)
-    device = images.device if first is None else first.device
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     parts = []
     try:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with (
+            on_fastest(model) as device,
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
+        ):
             for index in torch.arange(len(images)).split(batch):
                 x = normalise(images[index]) if feed is None else feed(dataset, index, None)[0]
                 x = tuple(part.to(device) for part in (x if isinstance(x, tuple) else (x,)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from .devices import on_fastest
+
 
 @torch.no_grad()
 def answers(dataset, cut, trunk, generator=None, batch: int = 256) -> torch.Tensor:
@@ -13,11 +15,12 @@ def answers(dataset, cut, trunk, generator=None, batch: int = 256) -> torch.Tens
     trunk: the frozen layers, in eval mode, (B * R, channels, H, W) -> (B * R, C, h, w).
     """
     parts = []
-    for index in torch.arange(len(dataset)).split(batch):
-        views = cut(dataset[index], generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            flat = trunk(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        parts.append(flat.unflatten(0, views.shape[:2]).bfloat16())
+    with on_fastest(trunk) as device:
+        for index in torch.arange(len(dataset)).split(batch):
+            views = cut(dataset[index], generator)
+            with torch.autocast(device.type, torch.bfloat16):
+                flat = trunk(views.flatten(0, 1).contiguous(memory_format=torch.channels_last).to(device))
+            parts.append(flat.unflatten(0, views.shape[:2]).bfloat16().cpu())
     return torch.cat(parts)
 
 

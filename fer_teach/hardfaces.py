@@ -32,7 +32,7 @@ def by_rule(dataset) -> dict[str, torch.Tensor]:
     occluded: dlib finds no face, or the face is odder than ODD of the faces; pose_30, pose_45: dlib finds a face, and
     its landmarks say a yaw above that many degrees.
     """
-    points, found = landmarks.find(dataset.images)
+    points, found = landmarks.seen(dataset)
     yaw, odd = head_pose(points).yaw.abs(), oddness(dataset.images)
     return {"occluded": ~found | (odd > odd.quantile(ODD))} | {f"pose_{a}": found & (yaw > a) for a in ANGLES}
 

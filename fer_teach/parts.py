@@ -41,7 +41,7 @@ def part_masks(dataset):
     if dataset.masks:
         return dataset.masks, torch.arange(len(dataset))
     try:
-        points, found = landmarks.find(dataset.images)
+        points, found = landmarks.seen(dataset)
     except FerTeachError:
         return None, torch.arange(0)
     index = found.nonzero()[:, 0]

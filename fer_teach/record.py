@@ -173,7 +173,7 @@ def device() -> dict:
 
     return {
         "kind": "cuda" if torch.cuda.is_available() else "cpu",
-        "processor": processor.model(),
+        "processor": torch.cuda.get_device_name() if torch.cuda.is_available() else processor.model(),
         "instructions": " ".join(processor.instructions()) or torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }

@@ -28,6 +28,7 @@ _CELL_CODE = (
     "training.py",
     "loop.py",
     "augment.py",
+    "devices.py",
     "evaluation.py",
     "harder.py",
     "landmarks.py",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from .augment import Augment, augment_batch, augment_images, normalise
 from .errors import FerTeachError
@@ -153,6 +154,14 @@ def _check(dataset, what):
         )
 
 
+def _alone(folder):
+    """Hold a training's folder, or wait for it; the system lets it go when a process dies."""
+    if folder is None:
+        return contextlib.nullcontext()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.with_name(f"{folder.name}.lock"))
+
+
 def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progress=True, feed=None):
     """Train a network, in place.
 
@@ -162,7 +171,8 @@ def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progres
     probabilities (B, K) under mixup and label smoothing. seed: governs order, augmentation, dropout and whatever else
     draws while training; the global generators are left as they were. directory: checkpoint.ckpt and history.csv go
     there after each epoch; if it holds an unfinished run of the same recipe, seed and data, that run goes on and ends
-    with the weights it would have had uninterrupted; a finished one is loaded. progress: show one line as it runs.
+    with the weights it would have had uninterrupted; a finished one is loaded; while another process trains there, this
+    one waits. progress: show one line as it runs.
     feed(dataset, index, generator) -> (x, target): what goes into the model and the loss in place of augmented images
     and labels, for the rows index (int64 (B,)) of a data set; a tuple x is passed as model(*x). It draws from generator
     alone, which is None where nothing may be drawn (validation). `recipe.augment` and `recipe.label_smoothing` are then
@@ -191,6 +201,6 @@ def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progres
             "validation data": None if valid is None else valid.fingerprint,
             "network": {name: tuple(value.shape) for name, value in model.state_dict().items()},
         }
-    with seeded(seed):
+    with _alone(folder), seeded(seed):
         learner = run(model, train, valid, loss, recipe, seed, folder, identity, progress, feed)
     return Fit(model.eval(), learner.ema.eval() if learner.ema is not None else None, learner.history)

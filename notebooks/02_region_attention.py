@@ -57,21 +57,14 @@ from fer_teach.sweep import keep, sweep
 # %% [markdown]
 # The chapter takes any of the book's data sets, in grey, at 64 by 64 pixels. Rendered faces know their landmarks exactly; for photographs dlib finds them.
 
-# %% tags=["method"]
-def with_landmarks(dataset, always=False):
-    """The same faces with landmarks: their own, or dlib's where they have none (always: dlib's in any case)."""
-    if dataset.landmarks is not None and not always:
-        return dataset
-    return replace(dataset, landmarks=landmarks.find(dataset.images).points)
-
 # %%
 figures.use_style()
 gallery = data.load("rendered", split="gallery")  # larger faces in colour, for pictures
-splits = {name: split.grey().resize(64) for name, split in data.splits(DATA, root=DATA_ROOT).items()}
+splits = data.splits(DATA, root=DATA_ROOT)
 if PROFILE == "quick":
     few, most = torch.Generator().manual_seed(SEED), {"train": 1800, "valid": 300, "test": 500}
     splits = {s: d[torch.randperm(len(d), generator=few)[: most[s]]] for s, d in splits.items()}
-splits = {name: with_landmarks(split) for name, split in splits.items()}
+splits = {name: landmarks.landmarked(split).grey().resize(64) for name, split in splits.items()}
 test, classes = splits["test"], splits["test"].classes
 SEEDS = list(range(SEED, SEED + {"quick": 1, "full": 5, "paper": 1}[PROFILE]))
 FEWER = SEEDS[:3]  # for side tables
@@ -624,7 +617,7 @@ def prepare(splits, profile, scheme, start):
     generator, maps = torch.Generator().manual_seed(0), {}
     for name, split in splits.items():
         if scheme == "dlib":
-            split = with_landmarks(split, always=True)
+            split = landmarks.landmarked(split, always=True)
         alter = [generator] * COPIES[profile] if name.startswith("train") else [None]
         cut = partial(regions_of, scheme=scheme)
         maps[name] = [answers(split, cut, trunk, one) for one in alter]
@@ -675,8 +668,16 @@ def build(profile, classes, variant, seed, weights="sigmoid", start="identities"
     return network
 
 
-def train(splits, look, profile, subset, epochs, seed, variant, margin, biased, directory, **options):
-    """Train one variant on the split `subset`, read through look(); options: of `build`. Returns a Fit."""
+def live(scheme):
+    """The feed that cuts and alters as it reads, where nothing is frozen and so nothing can be kept."""
+    def feed(dataset, index, generator):
+        return regions_of(dataset[index], generator, scheme), dataset.labels[index]
+
+    return feed
+
+
+def train(splits, feed, profile, subset, epochs, seed, variant, margin, biased, directory, **options):
+    """Train one variant on the split `subset`, read through feed; options: of `build`. Returns a Fit."""
     network = build(profile, len(splits[subset].classes), variant, seed, **options)
 
     def loss(output, target, model):
@@ -684,7 +685,7 @@ def train(splits, look, profile, subset, epochs, seed, variant, margin, biased, 
         return value + LOSSES[biased](output.mu, margin) if VARIANTS[variant].biased else value
 
     recipe = replace(RECIPE, epochs=epochs)
-    choice = {"loss": loss, "recipe": recipe, "seed": seed, "feed": reader(look), "directory": directory}
+    choice = {"loss": loss, "recipe": recipe, "seed": seed, "feed": feed, "directory": directory}
     return training.fit(network, splits[subset], splits["valid"], **choice)
 
 # %% tags=["method"]
@@ -703,8 +704,9 @@ def fitted(splits, looks, profile, seed, **changes):
     def look():
         return looks(scheme, choice["start"])
 
+    feed = reader(look) if FROZEN[profile] else live(scheme)
     key = keep(fitted, profile=profile, seed=seed, scheme=scheme, **choice)
-    return train(splits, look, profile, seed=seed, directory=key, **choice), reader(look)
+    return train(splits, feed, profile, seed=seed, directory=key, **choice), feed
 
 # %% [markdown]
 # `uncovered` are clean test faces, `covered` the same with a rendered hand, mask, scarf or object in front.

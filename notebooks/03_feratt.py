@@ -47,8 +47,9 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet34
 
-from fer_teach import claims, data, evaluation, figures, tables, training
+from fer_teach import claims, data, evaluation, figures, landmarks, tables, training
 from fer_teach.backgrounds import backgrounds, coco_backgrounds, with_masks
+from fer_teach.devices import on_fastest
 from fer_teach.htmltable import Table
 from fer_teach.record import begin, record
 from fer_teach.sweep import keep, sweep
@@ -151,13 +152,14 @@ def make_lab(name, profile, originals, pictures, seed):
 
 # %%
 figures.use_style()
-splits = {name: split.resize(64) for name, split in data.splits(DATA, root=DATA_ROOT).items()}
+splits = data.splits(DATA, root=DATA_ROOT)
 if PROFILE == "quick":
     few, most = torch.Generator().manual_seed(SEED), {"train": 110, "valid": 36, "test": 40}
     for name, split in splits.items():  # as many of each class, so that a short training has more to learn than its share
         mixed = torch.randperm(len(split), generator=few)
         chosen = [mixed[split.labels[mixed] == c][: most[name]] for c in range(len(split.classes))]
         splits[name] = split[torch.cat(chosen).sort().values]
+splits = {name: landmarks.landmarked(split).resize(64) for name, split in splits.items()}
 test, classes, channels = splits["test"], splits["test"].classes, splits["test"].images.shape[1]
 pictures, many = {}, 600 if PROFILE == "quick" else 3000
 for part in sorted(set(PARTS.values())):
@@ -357,7 +359,7 @@ SMALL = {"blocks": 1, "width": 8}
 NETWORK = {"quick": SMALL, "full": SMALL, "paper": {"blocks": 2, "width": 24}}
 PLAN = {  # images seen in all, and training faces used at most, in each kind of training
     "quick": {"front": (2700, 900), "classifier": (2700, 900), "sweep": (600, 600), "joined": (300, 300)},
-    "full": {"front": (12000, 4000), "classifier": (15000, 7560), "sweep": (6000, 3000), "joined": (3000, 3000)},
+    "full": {"front": (12000, 4000), "classifier": (60000, 7560), "sweep": (6000, 3000), "joined": (3000, 3000)},
     "paper": {"front": (30000, 15000), "classifier": (300000, 10**6), "sweep": (12000, 4000), "joined": (15000, 15000)},
 }
 
@@ -678,11 +680,11 @@ def shown_to(lab, source, split, sees, trained_on="scenes", filters=32, kind="fr
         dataset = (lab.scenes if source == "scenes" else lab.originals)[split]
         front = fitted_front(lab, trained_on, filters, kind)[0] if sees == "front" else None
         made = []
-        for index in torch.arange(len(dataset)).split(256):
-            x, (_, target) = feed_for(source if sees == "mask" else "originals")(dataset, index, None)
-            with torch.inference_mode():
-                image = target if sees != "front" else front(x).image
-            made.append((255 * F.avg_pool2d(image, 2)).round().clamp(0, 255).byte())
+        with on_fastest(*[front] * (front is not None)) as device, torch.no_grad():
+            for index in torch.arange(len(dataset)).split(256):
+                x, (_, target) = feed_for(source if sees == "mask" else "originals")(dataset, index, None)
+                image = target if front is None else front(x.to(device)).image.cpu()
+                made.append((255 * F.avg_pool2d(image, 2)).round().clamp(0, 255).byte())
         lab.memo[key] = replace(dataset, images=torch.cat(made), masks=None, landmarks=None)
     return lab.memo[key]
 

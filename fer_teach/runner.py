@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from . import chapters, paths
 from . import record as records
 from .errors import FerTeachError
@@ -67,18 +69,23 @@ def run(
     """Execute one chapter and return its record.
 
     out gets CHAPTER.ipynb (executed) and CHAPTER.json (the record). A chapter whose sources, data and parameters did
-    not change since it was executed there is not executed again, unless force. keep: where finished cells and
-    checkpoints lie, so that an interrupted run goes on (default: out/kept; force empties that). threads: of the
-    processor, that the chapter computes with (default: what OMP_NUM_THREADS says, or all). Raises FerTeachError with
-    the failing cell's source, the error and the path of the partial notebook.
+    not change since it was executed there is not executed again, unless force; of two processes one waits. keep: where
+    finished cells and checkpoints lie, so that an interrupted run goes on (default: out/kept; force empties that).
+    threads: of the processor, that the chapter computes with (default: what OMP_NUM_THREADS says, or all). Raises
+    FerTeachError with the failing cell's source, the error and the path of the partial notebook.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / f".{chapter}.lock"):
+        return _run(chapter, settings, out, force, keep, threads, say)
+
+
+def _run(chapter, settings, out, force, keep, threads, say) -> dict:
     notebook, record = out / f"{chapter}.ipynb", out / f"{chapter}.json"
     stamp = out / f".{chapter}.fingerprint"
     print_of = fingerprint(chapter, settings)
     if not force and stamp.is_file() and stamp.read_text() == print_of and notebook.is_file() and record.is_file():
         say(f"{chapter}: unchanged since it was executed ({notebook})")
         return records.read(record)
-    out.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
     record.unlink(missing_ok=True)
     if force and keep is None:

@@ -166,7 +166,8 @@ def say(profile: str, data: str, template: str) -> Prose:
     current = records.current()
     recorded = records.result(current["chapter"], profile, data)
     if recorded is None:
-        command = f"fer-teach run {current['chapter']} --profile {profile} --data {data} --root FOLDER"
+        root = "" if data == "rendered" else f" --data {data} --root FOLDER"
+        command = f"fer-teach run {current['chapter']} --profile {profile}{root}"
         return Prose(f"*There is no record of the {profile} profile on {data} yet: `{command}` makes one.*")
     printed = current["chapter"] in claims.chapters()  # a chapter without a paper has no claims
     ids = {claim.id for claim in claims.load(current["chapter"])} if printed else set()

@@ -924,6 +924,8 @@ needed = float(student.ppf(0.975, 1)) * noise  # what a difference of two such r
 widest_gap = max(printed.values()) - min(printed.values())
 record(r2_noise=noise, r2_needed=needed, r2_widest_gap=widest_gap)
 print(f"(2,4) and (4,2) differ by {noise:.3f}; a difference must exceed {needed:.3f}; the largest of all is {widest_gap:.3f}")
+untrained = claims.get("03_feratt", "r2-beta-untrained").value
+print(f"R2's untrained network costs about {untrained:.3f}: the best pair had learned away {untrained - min(printed.values()):.3f}.")
 
 # %% [markdown]
 # Again, from the same starts, with no mixing as a row: held-out accuracy and the loss *without* mixing, $L_{rep} - \log p_y$. `mixed_loss` is the old ruler.

@@ -164,6 +164,36 @@ assert hog_features(small)[0].shape == (7 * 7 * 2 * 2 * 9,)  # 8 by 8 cells hold
 shade = torch.arange(64, dtype=torch.uint8).expand(64, 64)  # one grey level brighter a pixel, to the right
 np.testing.assert_allclose(dense_sift(shade, 8)[1][:, 1:-1], 1)
 
+# %% [markdown]
+# The largest key point whose square fits into the picture, and one block of HOG. SIFT's strokes point up the gradient, as the point itself sees it; HOG's lie
+# along the edge.
+
+# %% tags=["method"]
+def upright(image, point, side=64):
+    """The square that a SIFT descriptor reads, six diameters wide, as the point sees it: (patch, corners (4, 2))."""
+    x, y, diameter, degrees = (float(v) for v in point)
+    cos, sin = (6 * diameter / side * f(np.radians(degrees)) for f in (np.cos, np.sin))
+    turn = np.array([[cos, -sin], [sin, cos]])
+    back = np.column_stack([turn, np.array([x, y]) - turn @ np.full(2, (side - 1) / 2)])  # patch -> image
+    corners = np.array([[0, 0], [side - 1, 0], [side - 1, side - 1], [0, side - 1]]) @ turn.T + back[:, 2]
+    return cv2.warpAffine(pixels_of(image), back, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), corners
+
+# %% mystnb={"image": {"alt": "Four panels: a face with a tilted square; the square set upright with strokes in each of its 16 cells; the face as HOG strokes with a block of four cells marked; that block's strokes."}}
+squares = [upright(face, point) for point in points]
+inside = [((corners > 0) & (corners < min(face.shape[-2:]) - 1)).all() for _, corners in squares]
+chosen = int(np.argmax(points[:, 2] * inside))
+seen_from_it = descriptors[chosen].reshape(4, 4, 8)  # rows, columns, directions
+blocks = hog(pixels_of(face), 9, (12, 12), (2, 2), feature_vector=False)  # (rows, columns, 2, 2, 9)
+middle = blocks[tuple(side // 12 // 2 for side in face.shape[-2:])]
+figures.histograms(pixels_of(face), squares[chosen][1], squares[chosen][0], seen_from_it, hog_features(face, 12)[1], 12, middle)
+
+# %% [markdown]
+# Each descriptor is turned into its point's own direction. So over all its cells most of the gradient should point to the right, and for most points it does:
+
+# %% tags=["check"]
+strongest = descriptors.reshape(-1, 16, 8).sum(1).argmax(1)  # (n,) directions, 0 is the point's own
+assert (strongest == 0).mean() > 0.5
+
 # %% mystnb={"image": {"alt": "Three faces, and under each its gradient energy, bright at eyes, mouth and outline, and its HOG strokes, which follow the same edges."}}
 three = [large.images[(large.labels == c).nonzero()[1, 0]] for c in (0, 1, 2)]
 energy = [torch.from_numpy(dense_sift(image, 4)[1] / 24 - 1) for image in three]

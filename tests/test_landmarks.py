@@ -1,10 +1,15 @@
 """dlib's landmarks against the true ones of rendered faces."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from fer_teach import data, landmarks
+from fer_teach.backgrounds import with_masks
 from fer_teach.errors import FerTeachError
+from fer_teach.hardfaces import by_rule
+from fer_teach.parts import part_masks
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,28 @@ def test_images_without_a_face_get_the_stand_in_and_say_so(frontal, own_cache):
     assert torch.equal(landmarks.find(blank, stand_in=mine).points[1], mine)
     with pytest.raises(FerTeachError, match="stand_in"):
         landmarks.find(blank)
+
+
+def test_landmarks_found_in_a_picture_as_it_is_move_along_when_it_is_resized(frontal, own_cache, monkeypatch):
+    faces = replace(frontal[:40].resize(48), landmarks=None, attributes=None, masks=None)
+    found = landmarks.find(faces.images)
+    known = landmarks.landmarked(faces).resize(64)
+    monkeypatch.setattr(landmarks, "find", lambda images: pytest.fail("dlib was asked twice"))
+    torch.testing.assert_close(known.landmarks, (found.points + 0.5) * 64 / 48 - 0.5)
+    seen = landmarks.seen(known)
+    assert torch.equal(seen.found, found.found)
+    assert torch.equal(seen.points, known.landmarks)
+    assert landmarks.landmarked(known) is known
+    assert 0 < len(with_masks(known)) == int(found.found.sum()) < 40
+    assert len(part_masks(known)[1]) == int(found.found.sum())
+    assert by_rule(known)["occluded"][~found.found].all()
+
+
+def test_true_landmarks_stay_unless_dlibs_are_asked_for(frontal, own_cache):
+    few = frontal[:8]
+    assert landmarks.landmarked(few) is few
+    assert torch.equal(landmarks.landmarked(few, always=True).landmarks, landmarks.find(few.images).points)
+    assert torch.equal(landmarks.seen(few).points, landmarks.find(few.images).points)
 
 
 def test_a_missing_predictor_says_what_to_install(monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -184,13 +185,22 @@ def test_a_run_leaves_notebook_and_record_and_is_not_repeated(tiny_book):
     first = runner.run("07_tiny", runner.Settings(seed=3), out, say=said.append)
     assert first["metrics"]["doubled"]["value"] == 6
     assert first["seed"] == 3
-    assert sorted(p.name for p in out.glob("*")) == [".07_tiny.fingerprint", "07_tiny.ipynb", "07_tiny.json"]
+    left = {p.name for p in out.glob("*")} - {".07_tiny.lock"}
+    assert left == {".07_tiny.fingerprint", "07_tiny.ipynb", "07_tiny.json"}
     runner.run("07_tiny", runner.Settings(seed=3), out, say=said.append)
     assert "unchanged" in said[-1]
     again = runner.run("07_tiny", runner.Settings(seed=3), out, force=True, say=said.append)
     assert without_time(again) == without_time(first)
     rewrite(tiny_book, "FACTOR = 2", "FACTOR = 3")
     assert runner.run("07_tiny", runner.Settings(seed=3), out)["metrics"]["doubled"]["value"] == 9
+
+
+def test_two_runs_into_one_folder_execute_once(tiny_book):
+    out, said = tiny_book / "out", []
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(runner.run, "07_tiny", runner.Settings(), out, say=said.append) for _ in range(2)]
+    assert both[0].result() == both[1].result()
+    assert sum("executing" in line for line in said) == sum("unchanged" in line for line in said) == 1
 
 
 def test_a_failing_cell_is_shown_with_the_partial_notebook(tiny_book, capsys):

@@ -4,14 +4,17 @@ import csv
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from torch import nn
 
 from fer_teach.data import FaceDataset
+from fer_teach.devices import on_fastest
 from fer_teach.errors import FerTeachError
 from fer_teach.kernels import dense
 from fer_teach.training import Augment, Fit, Recipe, fit
@@ -135,6 +138,46 @@ def test_a_finished_run_is_loaded_not_repeated(tmp_path):
     again = train(directory=tmp_path, loss=killed_after(0))
     assert_same_weights(first, again)
     assert again.history == first.history
+
+
+def test_two_processes_do_not_train_in_one_directory_at_once(tmp_path):
+    """The second waits for the first and then loads what it left."""
+    with FileLock(tmp_path / ".lock"), ThreadPoolExecutor() as pool:
+        second = pool.submit(train, directory=tmp_path)
+        with pytest.raises(TimeoutError):
+            second.result(timeout=1)
+        assert not (tmp_path / "checkpoint.ckpt").exists()
+    assert len(second.result(timeout=60).history) == RECIPE.epochs
+
+
+class Travelling(nn.Linear):
+    """A layer that says where it was sent."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+        self.sent = []
+
+    def to(self, device):
+        self.sent.append(torch.device(device).type)
+        return self
+
+
+def test_networks_go_to_the_gpu_for_a_while_and_stay_without_one(monkeypatch):
+    one, other = Travelling(), Travelling()
+    with on_fastest(one, other) as device:
+        assert device == torch.device("cpu")
+    assert one.sent == other.sent == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def fail():
+        with on_fastest(one, other) as device:
+            assert device == torch.device("cuda")
+            assert one.sent == ["cuda"]
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert one.sent == other.sent == ["cuda", "cpu"]
 
 
 def test_a_directory_of_another_run_is_refused(tmp_path):

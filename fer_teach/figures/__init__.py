@@ -22,7 +22,7 @@ from .base import (
 from .crops import crop_schemes, landmarks_on, region_weights, weight_change
 from .hybrid import margin, regions, states
 from .live import sliders
-from .relation import maps_over_time, part_shares, rate_range
+from .relation import histograms, maps_over_time, part_shares, rate_range
 from .scenes import beta_panel, embeddings
 from .transformer import mesh, thetas, transform_panel
 
@@ -38,6 +38,7 @@ __all__ = [
     "emotion_style",
     "gallery",
     "heat",
+    "histograms",
     "intervals",
     "maps_over_time",
     "landmarks_on",

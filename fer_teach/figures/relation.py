@@ -21,6 +21,51 @@ def maps_over_time(images, snapshots, titles):
     return done(figure)
 
 
+def histograms(image, outline, patch, descriptor, strokes, cell, block):
+    """What a SIFT descriptor and a HOG block hold, in four panels.
+
+    image: (H, W) with outline (4, 2), the corners of the descriptor's square; patch: (h, w), the square set upright;
+    descriptor: (4, 4, 8), cells by directions from 0 degrees on; strokes: HOG's picture (H, W); cell: its pixels;
+    block: (2, 2, 9), the block whose first cell lies in the middle of the image.
+    """
+    figure, axes = plt.subplots(1, 4, figsize=(10.4, 2.9))
+    titles = (
+        "one key point's square",
+        "SIFT: 4 x 4 cells, 8 directions",
+        "HOG's cells, one block",
+        "its 2 x 2 cells, 9 directions",
+    )
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title, fontsize=11)
+        axis.set(xticks=[], yticks=[])
+    orange = "#e8590c"
+    axes[0].imshow(image, cmap="gray")
+    axes[0].plot(*np.concatenate([outline, outline[:1]]).T, color=orange, lw=2)
+    axes[1].imshow(patch, cmap="gray", extent=(0, 4, 4, 0), alpha=0.45)
+    _strokes(axes[1], descriptor, np.arange(8) * 45, both_ways=False)
+    axes[2].imshow(strokes, cmap="gray", vmax=np.percentile(strokes, 99))
+    corner = [side // cell // 2 * cell - 0.5 for side in image.shape]
+    axes[2].add_patch(plt.Rectangle(corner[::-1], 2 * cell, 2 * cell, fill=False, color=orange, lw=2))
+    _strokes(axes[3], block, np.arange(9) * 20 + 10 + 90, both_ways=True)  # along the edge, across its gradient
+    return done(figure)
+
+
+def _strokes(axis, cells, degrees, both_ways):
+    """Each cell's histogram (rows, columns, bins) as strokes from its middle, the longest half a cell long."""
+    across, up = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    for row, column in np.ndindex(*cells.shape[:2]):
+        length = 0.48 * cells[row, column] / cells.max()
+        start = column + 0.5, row + 0.5
+        for dx, dy in zip(length * across, -length * up, strict=True):
+            first = (start[0] - dx, start[1] - dy) if both_ways else start
+            axis.plot([first[0], start[0] + dx], [first[1], start[1] + dy], color="#1f5a8a", lw=1.6)
+    rows, columns = cells.shape[:2]
+    axis.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", facecolor="white")
+    for line in range(1, max(rows, columns)):
+        axis.axhline(line, color="#8a8a8a", lw=0.6)
+        axis.axvline(line, color="#8a8a8a", lw=0.6)
+
+
 def part_shares(names, parts, means, lows, highs, ylabel: str):
     """Shares of parts for each name, with intervals. means, lows, highs: (names, parts); nan where there is none."""
     means, lows, highs = (np.asarray(v, dtype=float) for v in (means, lows, highs))

@@ -188,5 +188,6 @@ def number(metric: dict) -> str:
     value = metric["value"]
     if metric["interval"]:
         low, high = metric["interval"]
-        return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        digits = 2 if any(0 < abs(bound) < 0.0005 for bound in (low, high)) else 1  # on which side of zero does it end?
+        return f"{100 * value:.{digits}f} % [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
     return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"

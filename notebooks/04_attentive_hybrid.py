@@ -86,9 +86,9 @@ record(mean_shape_stands_in=missed, n=n, interval=evaluation.wilson(round(missed
 #
 # ## Cut where the face is, not where the picture is
 #
-# A tilted or shifted head moves the mouth across the picture. *Region align* undoes that before any network looks; a head turned sideways it only sets upright.
-# We seek the turn, size and shift that bring a face's points $p_i$ nearest to a canonical face's $q_i$. With points as complex numbers, turn and size are one
-# factor $a$, the shift is $t$, and
+# A tilted or shifted head moves the mouth across the picture. *Region align* undoes that for the regions. The whole face stays as it is. A head that turns
+# sideways is only set upright. We seek the turn, size and shift that bring a face's points $p_i$ nearest to a canonical face's $q_i$. With points as complex
+# numbers, turn and size are one factor $a$, the shift is $t$, and
 #
 # $$\min_{a, t} \sum_i |a\, p_i + t - q_i|^2 \quad\Rightarrow\quad
 #   a = \frac{\sum_i \overline{(p_i - \bar p)}\, (q_i - \bar q)}{\sum_i |p_i - \bar p|^2}, \qquad t = \bar q - a \bar p \tag{1}$$
@@ -114,7 +114,7 @@ torch.testing.assert_close(found[0, :, :2], turn, atol=1e-4, rtol=0)
 torch.testing.assert_close(found[0, :, 2], torch.tensor([5.0, 5.0]), atol=1e-2, rtol=0)
 
 # %% [markdown]
-# Five anchors fix the face: eyes, end of the nose, corners of the mouth. `CANONICAL`, in a square with sides from 0 to 1, is the mean rendered face, made
+# Five anchors fix the face: eyes, base of the nose, corners of the mouth. `CANONICAL`, in a square with sides from 0 to 1, is the mean rendered face, made
 # symmetric and a little smaller. `BOXES` are our regions (the paper's are not known), in the order in which an LSTM reads: **brows, eyes, nose, mouth**.
 
 # %% tags=["method"]
@@ -166,7 +166,8 @@ crops = {name: align_regions(x, points, 24)[tilted] for name, points in (("fixed
 figures.regions(x[tilted], test.landmarks[tilted], outlines[tilted], crops, tuple(BOXES))
 
 # %% [markdown]
-# Does it work? How far do the mouth's corners wander from face to face, in sides of the square? And which share of each true part lies inside its box?
+# Does it work? How far do the mouth's corners wander from face to face, in sides of the square? They are two of the five anchors, so some of the gain is by
+# construction. And which share of each true part lies inside its box?
 
 # %% tags=["method"]
 def in_canonical(points, align):
@@ -225,8 +226,9 @@ torch.testing.assert_close(knows_nothing(features)[0], 0.5 * features)
 # %% [markdown]
 # ## A margin on the circle
 #
-# A linear classifier scores $w_j^\top x$, so long features score high whatever they say. CosFace divides lengths away: only the angle $\theta_j$ between $x$
-# and $w_j$ counts. Then it makes the task harder: in training the true class $y$ must win *by a margin* $m$ {cite}`h-wang2018cosface`.
+# A linear classifier scores $w_j^\top x$, so its scores grow in size with the length of $x$, whatever its direction. CosFace divides lengths away: only the
+# angle $\theta_j$ between $x$ and $w_j$ counts. Then it makes the task harder: in training the true class $y$ must win *by a margin* $m$
+# {cite}`h-wang2018cosface`.
 #
 # $$\ell_j = s\,(\cos\theta_j - m\,[j = y]), \qquad \cos\theta_j = \frac{w_j^\top x}{\lVert w_j \rVert\, \lVert x \rVert} \tag{3}$$
 #
@@ -234,7 +236,7 @@ torch.testing.assert_close(knows_nothing(features)[0], 0.5 * features)
 
 # %% tags=["method"]
 class CosFace(nn.Module):
-    """Equation 3. forward(x (B, features), target int64 (B,) or None) -> logits (B, classes), at most scale in size."""
+    """Equation 3. forward(x (B, features), target int64 (B,) or None) -> logits (B, classes); without a target at most scale in size."""
 
     def __init__(self, features, classes, scale=30.0, margin=0.4):
         super().__init__()
@@ -256,7 +258,7 @@ torch.testing.assert_close((feature.grad * feature).sum(1), torch.zeros(5), atol
 print(claims.cite("04_attentive_hybrid", "cosface-scale"), "and", claims.cite("04_attentive_hybrid", "cosface-margin"))
 
 # %% [markdown]
-# On the orange arc a feature satisfies the loss for class 1, on the blue arc for class 2; the gap between belongs to nobody. How wide is it at the public
+# On the orange arc class 1 leads even after the margin is taken from it, on the blue arc class 2. In the gap neither does. How wide is it at the public
 # margin? And what does a small scale do to the probabilities?
 
 # %%
@@ -439,7 +441,7 @@ rows = [{"Tensor": name, "Shape": f"(B, {', '.join(map(str, v.shape[1:]))})"} fo
 Table("Shapes along the network", "B is the batch.", rows)
 
 # %% [markdown]
-# The loss asks all $1 + K$ heads for the answer, the fused one and one a sub-network:
+# The loss asks every head for the answer, the fused one and one a sub-network. With all branches these are eight:
 #
 # $$\mathcal{L} = \mathrm{CE}(\ell^x, y) + \sum_b \sum_k \mathrm{CE}(\ell^{b_k}, y) \tag{6}$$
 
@@ -473,7 +475,8 @@ sizes
 # %% [markdown]
 # ## Train it
 #
-# A `feed` gives the network image and regions. In training the landmarks tremble before the cut, as a detector's would; both are mirrored together.
+# A `feed` gives the network image and regions. In training all landmarks of a face are turned, scaled and shifted together before the cut, since a detector's
+# are never exact. Image and regions are mirrored together.
 
 # %% tags=["method"]
 def tremble(points, generator):
@@ -547,6 +550,9 @@ first = fitted(splits, PROFILE, SEED, PLAN)
 model = first.best
 figures.curves({PLAN: first.history})
 
+# %% [markdown]
+# How good is it? For this one figure the probabilities of a face and of its mirror image are averaged; all later tables read each face once.
+
 # %% mystnb={"image": {"alt": "A confusion matrix in per cent of each true class, darker where more. What lies off the diagonal was confused."}}
 probabilities = evaluation.predict(model, test, feed=feeder(), flips=True)  # (N, C)
 scored = evaluation.scores(probabilities, test.labels, classes)
@@ -618,8 +624,9 @@ tables.show("margins", by_margin, ["scale", "margin"], ["valid"], n=len(splits["
 # %% [markdown]
 # ## Tables I and II, all cells
 #
-# Table I has twelve cells: G, G + L, G + L + M, each without and with attention (A), each with a softmax and a CosFace head. Table II has two fusions of the
-# three; we add a third, concatenation of equal size. The two-step column repeats table I. All read the same test images; `quick` runs a few cells.
+# Table I has twelve cells: G, G + L, G + L + M, each without and with attention (A), each with a softmax and a CosFace head. Table II compares two fusions
+# for each of the three sets of branches, with attention and CosFace. We add a third fusion, concatenation of equal size. The two-step column repeats table I.
+# All read the same test images; `quick` runs a few cells.
 
 # %%
 def ablation(branches, attention, head, fusion, seed):
@@ -737,8 +744,8 @@ for low, high in STEPS_READ:
 Table("Table I of the report, counted", "CosFace column. Counts are read back from the printed decimals.", rows)
 
 # %% [markdown]
-# Read the last two lines. The final attention is worth a couple of images; where G + L got it, SFEW *lost*. The whole way from G to the full network is less
-# than two standard errors of a single run. That does not say that the parts are useless. It says that this table cannot tell.
+# Read the last two lines. The final attention is worth a few images. Then read the third: where G + L got attention, SFEW *lost*. The whole way from G to the
+# full network is less than two standard errors of a single run. That does not say that the parts are useless. It says that this table cannot tell.
 
 # %% mystnb={"image": {"alt": "Six dots with long horizontal bars, one for each row of the SFEW column: every bar overlaps every other."}}
 rows = {c.method: c for name, c in cells.items() if name.startswith("r3-1-sfew") and name.endswith("cosface")}
@@ -747,7 +754,9 @@ lows, highs = zip(*(c.interval for c in rows.values()), strict=True)
 figures.intervals(list(rows), shares, lows, highs, "accuracy on SFEW as reported, CosFace, per cent, with Wilson's 95 % interval")
 
 # %% [markdown]
-# A paired test is sharper, but needs the number of images on which the two differ. The report does not say; take what two trainings of *one* network just did.
+# A paired test is sharper, but needs the number of images on which the two differ. The report does not say. We take the share on which two trainings of *one*
+# network just differed. Where accuracy is lower, two trainings can differ on more images, and then a gain must be larger. So read the next line as a least
+# demand.
 #
 # ```{exercise} The smallest gain that counts
 # :label: ex-gain
@@ -779,12 +788,13 @@ for name, n in {c.data: c.n for c in cells.values()}.items():
 # ```{admonition} Two images
 # :class: warning
 # A gain of two images is never significant: even if the networks differ on these two alone, a coin falls twice the same way half of the time. Ask what a table
-# can carry *before* you discuss its second decimal. The remedy is cheap: more seeds, the discordant counts, an interval.
+# can carry *before* you discuss its second decimal. Print the discordant counts and an interval, and train more seeds.
 # ```
 #
 # ```{exercise} Read the table critically
 # :label: ex-errors
-# Two *independent* runs read $k_a$ and $k_b$ of $n$ images right. How large is $k_b - k_a$, in its standard errors? Which steps of the table reach two?
+# Treat two runs as *independent*, though they read the same images: they read $k_a$ and $k_b$ of $n$ images right. How large is $k_b - k_a$, in its standard
+# errors? Which steps of the table reach two?
 # ```
 
 # %% tags=["exercise"]
@@ -848,7 +858,8 @@ shown
 
 # %% [markdown]
 # The rows differ in the pooling behind the attention. With one cell little else can silence a place; with three by three the next layer can do so too. One
-# would guess, then, that one cell makes the attention sharper. Does it? And does `trained` beat `one map for all`?
+# would guess, then, that with one cell more of the mass lies on eyes and mouth. Does it? Read the accuracy beside it. And does `trained` beat `one map for
+# all`?
 #
 # ## Does the order matter?
 #
@@ -895,7 +906,8 @@ tables.Stack([claims.table("04_attentive_hybrid", "R3, table III")])
 tables.say("full", "rendered", """
 On rendered faces, over five seeds, in per cent of the test images: the **two-step fusion** gains {gain_two_step_less_concat_of_equal_size} over concatenation
 of equal size; **attention** gains {gain_attention_less_none}; **CosFace** gains {gain_cosface_less_softmax} over softmax; **all parts together** gain
-{gain_glma_less_g} over the whole face alone. A gain below zero is a loss, and an interval with zero inside is neither. Two trainings of one network
+{gain_glma_less_g} over the whole face alone, which is neither aligned nor as large a network. A gain below zero is a loss. An interval with zero inside settles nothing. One
+without zero passes the test over seeds; McNemar's p in the table of contrasts is the other test. Two trainings of one network
 differ on {seeds_disagree} of the test images.
 """)
 
@@ -933,7 +945,7 @@ On FERPlus it reads {test_accuracy} of the test images right, with the mean shap
 # ```{exercise} Find the bug
 # :label: ex-mirror
 # A colleague mirrors landmarks with `points * torch.tensor([-1, 1]) + torch.tensor([width, 0])`. Drawn as dots they seem to fit the mirrored face. Still its
-# regions come out as smears, with the whole picture as a speck in the nose's. Two things are wrong. `SWAP` will help with one of them.
+# regions come out as smears, and the whole picture has shrunk into the nose's. Two things are wrong. `SWAP` will help with one of them.
 # ```
 
 # %% tags=["exercise"]
@@ -982,8 +994,9 @@ checks.lstm_step(lstm_step)
 # %% [markdown]
 # ```{exercise} Predict, then measure
 # :label: ex-predict-order
-# Train with the four regions in a *new random order at every step* (permute `regions` in the feed). Will the accuracy in a fixed order fall? Will shuffling
-# at test time still cost anything? Guess both, then train three seeds of each and compare with `evaluation.paired_seeds`.
+# Train with the four local features in a *new random order at every step*: permute `features["L"]` before the fusion, in training alone. (Not `regions` in
+# the feed: each region has a sub-network of its own.) Will the accuracy in a fixed order fall? Will shuffling at test time still cost anything? Guess both,
+# then train three seeds of each and compare with `evaluation.paired_seeds`.
 # ```
 #
 # ## In short

@@ -7,8 +7,9 @@
 # %% [markdown]
 # # Region attention: weigh what can be seen
 #
-# A hand covers the mouth, or the head is turned, and a network that reads the whole picture reads the hand as well. The Region Attention Network (RAN) cuts
-# several regions out of one face, describes each with the same convolutional network, and learns how much to trust each of them {cite}`r-wang2020region`.
+# A hand covers the mouth. A network that reads the whole picture reads the hand as well. A turned head hides half of the face. The Region Attention Network
+# (RAN) cuts several regions out of one face, describes each with the same convolutional network, and learns how much to trust each of them
+# {cite}`r-wang2020region`.
 #
 # ```{admonition} After this chapter you can
 # - cut regions out of a batch of faces in one step, and pool their features by two kinds of attention;
@@ -113,10 +114,11 @@ for name in ("yaw", "pitch", "roll"):
 # %% [markdown]
 # ## Which faces are hard?
 #
-# The paper tests on covered faces, and on faces turned by more than 30 and 45 degrees. Its lists are not at hand. Rendered faces know both. For photographs
-# we need a rule [our own]: the yaw is what `head_pose` says, and a face is *perhaps occluded* where dlib finds none, or where one place of it fits the faces'
-# 40 principal components worse than in 95 of 100 faces. Where the truth is known, judge the rule before you read a table on photographs: how many of the
-# chosen are right, how many are missed? Prefer a list that people made if you have one.
+# The paper tests on covered faces, and on faces turned by more than 30 and 45 degrees. This chapter does not have its lists. Rendered faces know both. A face
+# is *hard* here if it is covered or turned by more than 30 degrees, and *clean* otherwise. For photographs we need a rule [our own]: the yaw is what
+# `head_pose` says, and a face is *perhaps occluded* where dlib finds none, or where one place of it fits the faces' 40 principal components worse than in 95
+# of 100 faces. Where the truth is known, judge the rule before you read a table on photographs: how many of the chosen are right, how many are missed? Prefer
+# a list that people made if you have one.
 
 # %%
 if "yaw" in (test.attributes or {}):
@@ -314,7 +316,8 @@ for name, net, x in (("iresnet50", large, two[0, :1]), ("narrow", narrow(WIDTH[P
 # ## First learn whose face it is
 #
 # The report's backbone knew people before it saw an expression. Our stand-in, for every data set: the people of the rendered training faces. With a margin
-# {cite}`r-wang2018cosface` the cosine between the feature $F$ and its own person's vector $W_y$ must exceed that with anybody else's by $m$:
+# {cite}`r-wang2018cosface` the cosine between the feature $F$ and its own person's vector $W_y$ should exceed that with anybody else's by $m$. The factor $s$
+# stretches cosines, which end at 1, to useful logits; $s = 24$ and $m = 0.2$ are our choice:
 #
 # $$\mathcal{L}_{id} = -\log \frac{e^{s(\cos(F, W_y) - m)}}{e^{s(\cos(F, W_y) - m)} + \sum_{j \ne y} e^{s \cos(F, W_j)}} \tag{3}$$
 
@@ -417,11 +420,13 @@ mu, pooled = self_attention(features, torch.randn(512) / 20)
 torch.testing.assert_close(pool(features, 0.1 * mu), pooled, atol=1e-5, rtol=1e-5)
 
 # %% [markdown]
-# ## Ask again, with the whole in view
+# ## Ask again, beside the summary
 #
-# Is this region odd for *this* face? To see that, put the summary $F_m$ beside each feature, and ask the pair:
+# So far no region's weight depends on the others. Now put the summary $F_m$ beside each feature, and ask the pair:
 #
 # $$\nu_i = \sigma\bigl([F_i : F_m]^\top q^1\bigr), \qquad P = \frac{\sum_i \mu_i \nu_i\, [F_i : F_m]}{\sum_i \mu_i \nu_i} \in \mathbb{R}^{1024} \tag{5}$$
+#
+# The question is linear: $F_m$ adds the same number to every region's answer. It changes how far the $\nu_i$ lie apart, never their order.
 
 # %% tags=["method"]
 def relation_attention(features, mu, pooled, q1):
@@ -451,7 +456,8 @@ def region_biased_loss(mu, margin=0.1):
     return F.relu(margin - (mu[:, 1:].amax(1) - mu[:, 0])).mean()
 
 # %% [markdown]
-# It is zero when the margin holds, and the margin when all weights are equal. Elsewhere its gradient lifts the best crop and lowers the whole, nothing else:
+# It is zero when the margin holds, and the margin when all weights are equal. Where the margin does not hold and one crop is best, its gradient lifts the
+# best crop and lowers the whole, nothing else:
 
 # %% tags=["check"]
 example = torch.tensor([[0.5, 0.3, 0.55, 0.2, 0.1, 0.4]], requires_grad=True)
@@ -465,7 +471,7 @@ assert region_biased_loss(torch.tensor([[0.5, 0.3, 0.61, 0.2, 0.1, 0.4]])) == 0
 # :class: warning
 # The original code keeps the whole face *last* and takes the maximum over columns 0 to 4. A fork moved it to the *front* and kept the columns. Its
 # $\mu_{max}$ now includes $\mu_0$ and misses the last crop. The loss never exceeds the margin, and where the whole face weighs most it is a constant: it
-# cannot push where pushing is needed. The course report probably used this fork.
+# cannot push where pushing is needed.
 # ````
 
 # %% tags=["method"]
@@ -484,8 +490,8 @@ assert forked_loss(last) == torch.tensor(0.1)
 # %% [markdown]
 # ````{admonition} Found in public code: a softmax after the sigmoid
 # :class: warning
-# Some code puts the six sigmoids through a softmax. Their exponentials lie between 1 and $e$, so each weight lies between $1/(1 + 5e)$ and $e/(e + 5)$:
-# near-uniform attention by construction. The weights then add up to 1, and the division by their sum in equation 4 does nothing.
+# The released network with this loss puts the six sigmoids through a softmax. Their exponentials lie between 1 and $e$. So each weight lies between
+# $1/(1 + 5e)$ and $e/(e + 5)$, and none is more than $e$ times another. The weights then add up to 1, and the division by their sum in equation 4 does nothing.
 # ````
 
 # %%
@@ -553,8 +559,8 @@ with torch.no_grad():
     torch.testing.assert_close(mixed.representation, network(regions).representation, atol=1e-5, rtol=1e-4)
 
 # %% [markdown]
-# In eval mode one batch of $B \cdot R$ regions agrees with a loop over $R$ batches of $B$. In *training* mode BatchNorm subtracts a mean over its batch, in
-# the loop over regions of one kind, in the one batch over all. So the two train different networks.
+# In eval mode one batch of $B \cdot R$ regions agrees with a loop over $R$ batches of $B$. In *training* mode BatchNorm uses the mean and variance of its
+# batch. In the loop that batch holds one kind of region; in the one batch it holds all. So the two train different networks.
 
 # %%
 with torch.no_grad():
@@ -567,9 +573,10 @@ record(train_mode_difference=difference, n=len(regions))
 print(f"relative difference in training mode: {difference:.2f}")
 
 # %% [markdown]
-# ```{admonition} Found in public code: the ablation under the paper's name
+# ```{admonition} Found in public code: two networks under the paper's name
 # :class: warning
-# In the released script for FERPlus the relation branch is commented out. What runs is self-attention alone, our variant `self`.
+# Two networks for FERPlus are released. In one the relation branch is commented out: what runs is self-attention alone, our variant `self`. The other has
+# both branches, with the softmax described above.
 # ```
 
 # %% tags=["check"]
@@ -765,7 +772,7 @@ tables.show("variants", variants, ["variant"], wanted, counted)
 pairs = [("full", "mean"), ("full", "plain"), ("self", "mean"), ("self+relation", "self"), ("full", "self+relation")]
 differences.show("variants", "variant", pairs, [name for name in wanted if name not in ("clean", "pose_45", "uncovered")])
 
-# %% mystnb={"image": {"alt": "Four faces, one clean, the same covered, another covered, one turned, and under each six bars: how much the whole face, the two eyes, the nose and the two corners of the mouth weigh in what the network reads."}}
+# %% mystnb={"image": {"alt": "Four faces, one clean, the same covered, another covered, one turned, and under each six bars: how much the whole face, the two eyes, the nose and the two corners of the mouth weigh in the pool; a dashed line marks an equal share."}}
 fit, feed = fitted(sets, looks, PROFILE, SEED)
 REGIONS = ["whole", "eye 1", "eye 2", "nose", "mouth 1", "mouth 2"]
 
@@ -873,7 +880,7 @@ margins = sweep({"margin": values, "seed": FEWER}, judge, name="margins")
 tables.show("margins", margins, ["margin"], columns, counted)
 
 # %% [markdown]
-# The fork's loss and the softmax beside the right forms, and last a backbone that never learned faces (its random frozen layers are hard on it).
+# The fork's loss and the softmax beside the right forms, and a backbone that never learned faces: its frozen layers keep their random weights.
 
 # %%
 right = {"biased": "crops", "weights": "sigmoid", "start": "identities"}
@@ -914,7 +921,7 @@ for name, subset in (("all_trained_hard", "train"), ("hard_trained_hard", "train
     record(**{name: both[subset]}, n=counted["hard"], interval=evaluation.wilson(k, counted["hard"]))
 tables.show("protocols", protocols, ["subset"], ["all", "hard", "clean"], counted)
 
-# %% mystnb={"image": {"alt": "A confusion matrix over all test images in per cent of each true class; a darker cell is a larger share."}}
+# %% mystnb={"image": {"alt": "A confusion matrix of the full network, first seed, over all test images, in per cent of each true class; a darker cell is a larger share."}}
 probabilities = evaluation.predict(fit.best, test, feed=feed)
 scored = evaluation.scores(probabilities, test.labels, classes)
 record(full_accuracy=scored.accuracy, n=scored.n, interval=scored.interval)
@@ -926,7 +933,7 @@ if not unique.all():
     record(full_accuracy_unique=k / n, n=n, interval=evaluation.wilson(k, n))
 figures.confusion(scored.confusion, classes, f"all: {100 * scored.accuracy:.1f} % of {scored.n}")
 
-# %% mystnb={"image": {"alt": "A confusion matrix over the test images that are occluded or turned, in per cent of each true class; a darker cell is a larger share."}}
+# %% mystnb={"image": {"alt": "A confusion matrix of the full network, first seed, over the test images that are occluded or turned, in per cent of each true class; a darker cell is a larger share."}}
 hard_scored = evaluation.scores(probabilities[hard["hard"]], test.labels[hard["hard"]], classes)
 record(full_hard_accuracy=hard_scored.accuracy, n=hard_scored.n, interval=hard_scored.interval)
 title = f"occluded or turned: {100 * hard_scored.accuracy:.1f} % of {hard_scored.n}"
@@ -973,8 +980,9 @@ tables.Stack([claims.table("02_region_attention", group) for group in ("Accuracy
 tables.say("full", "rendered", """
 On the book's own faces the **full network** reads {full_all} of the test images right, **mean pooling** {mean_all}, and the **plain network** of the same
 cost {plain_all}; of the hard ones {full_hard}, {mean_hard} and {plain_hard}; of faces behind a hand, mask, scarf or object {full_covered}, {mean_covered} and
-{plain_covered}. Where a thing hides more than 30 per cent of a crop, that crop's $\\mu$ fell in {mu_behind_a_thing_falls} of the pairs; where a square hides
-a part of the face, in {mu_behind_a_square_falls}.
+{plain_covered}. Where a thing hides more than 30 per cent of a crop, that crop's $\\mu$ fell in {mu_behind_a_thing_falls} of the pairs and its share of
+the pool in {share_behind_a_thing_falls}; where a square hides a part of the face, in {mu_behind_a_square_falls} and {share_behind_a_square_falls}. Where $\\mu$
+falls and the share does not, every region lost alike.
 """)
 
 # %%
@@ -1041,7 +1049,7 @@ from fer_teach import checks
 checks.softmax_bounds(softmax_bounds)
 
 # %% [markdown]
-# ```{exercise} Mend the fork
+# ```{exercise} The whole face last
 # :label: ex-fork
 # A colleague stacks the five crops first and the whole face *last*, and uses this chapter's loss. What does it ask for now? Write the loss for his order.
 # ```
@@ -1094,8 +1102,8 @@ checks.equal_cost_side(equal_cost_side)
 # %% [markdown]
 # ```{exercise} Read a table critically
 # :label: ex-read
-# The next cell prints two accuracies of public code. Do they say that occlusion is harder than pose? How many images must the second list hold before the two
-# intervals part? What else would you have to know about the lists?
+# The next cell prints two accuracies of public code. Do they say that occlusion is harder than pose? Intervals that overlap do not settle it: compute the
+# interval of the difference, as if the lists shared no image. What else would you have to know about the lists?
 # ```
 
 # %%
@@ -1113,7 +1121,7 @@ for name in ("code-ferplus-occlusion", "code-ferplus-pose30"):
 #
 # ## In short
 #
-# Regions share one network; two sigmoids weigh them; a loss tells some crop to outweigh the whole. Identities find public defects in minutes. Compare at
+# Regions share one network; two sigmoids weigh them; a loss tells some crop to outweigh the whole. Identities show where code and equation part. Compare at
 # equal cost, pair the seeds, and ask of every weight whether it moves when what it looks at is hidden.
 #
 # ```{bibliography}

@@ -158,8 +158,8 @@ def _alone(folder):
     """Hold a training's folder, or wait for it; the system lets it go when a process dies."""
     if folder is None:
         return contextlib.nullcontext()
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
 def fit(model, train, valid=None, *, loss, recipe, seed, directory=None, progress=True, feed=None):

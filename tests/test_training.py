@@ -142,12 +142,13 @@ def test_a_finished_run_is_loaded_not_repeated(tmp_path):
 
 def test_two_processes_do_not_train_in_one_directory_at_once(tmp_path):
     """The second waits for the first and then loads what it left."""
-    with FileLock(tmp_path.with_name(f"{tmp_path.name}.lock")), ThreadPoolExecutor() as pool:
-        second = pool.submit(train, directory=tmp_path)
-        with pytest.raises(TimeoutError):
-            second.result(timeout=1)
-        assert not (tmp_path / "checkpoint.ckpt").exists()
-    assert len(second.result(timeout=60).history) == RECIPE.epochs
+    with ThreadPoolExecutor() as pool:
+        with FileLock(tmp_path.with_name(f"{tmp_path.name}.lock")):
+            second = pool.submit(train, directory=tmp_path)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=1)
+            assert not (tmp_path / "checkpoint.ckpt").exists()
+        assert len(second.result(timeout=60).history) == RECIPE.epochs
 
 
 class Travelling(nn.Linear):

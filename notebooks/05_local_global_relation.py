@@ -707,7 +707,8 @@ for k, part in enumerate(PARTS if masks else ()):
     games = [pointing(generators[k], foreign, part, masks, where, touch) for touch in (False, True)]
     for name, game in zip(("hits", "touches"), games, strict=True):
         record(**{f"transfer_{part}_{name}": game.rate}, n=len(game.hits), interval=game.interval)
-        record(**{f"transfer_{part}_{name}_one_cell": one_cell(masks[part], name == "touches")}, n=len(game.hits))
+        rate, n = one_cell(masks[part], name == "touches"), len(game.hits)
+        record(**{f"transfer_{part}_{name}_one_cell": rate}, n=n, interval=evaluation.wilson(round(rate * n), n))
     kept = masks[part].flatten(1).any(1)
     for c in foreign.labels[where].unique().tolist():
         of = foreign.labels[where][kept] == c
@@ -1138,8 +1139,9 @@ over the wider one, {gain_over_weights_fixed} over fixed weights and {gain_over_
 tables.say("paper", "ferplus", """
 **On FERPlus**, with maps learned on rendered faces, one training each: the whole network reads {accuracy_weights_learned} of the test images right, the
 global branch alone {accuracy_global}, the same network on maps of ones {accuracy_maps_of_ones}, the linear machine on edges {classic_accuracy}. Where dlib
-sees the face, the maps' highest cell touches the eyes in {transfer_eyes_touches} and the mouth in {transfer_mouth_touches}; its centre lies
-in them in {transfer_eyes_hits} and {transfer_mouth_hits}.
+sees the face, the maps' highest cell touches the eyes in {transfer_eyes_touches} and the mouth in {transfer_mouth_touches}; one and the same cell for all
+faces would do so in {transfer_eyes_touches_one_cell} and {transfer_mouth_touches_one_cell}. Its centre lies in them in {transfer_eyes_hits} and
+{transfer_mouth_hits}, that cell's in {transfer_eyes_hits_one_cell} and {transfer_mouth_hits_one_cell}.
 """)
 
 # %%

@@ -153,7 +153,7 @@ class Prose:
 
 
 def say(profile: str, data: str, template: str) -> Prose:
-    """A paragraph with numbers from this chapter's committed record and from its claims.
+    """A paragraph with numbers from this chapter's committed record (in a run of that kind: its own) and from its claims.
 
     template: text with {name}, where name is a metric of the record (a share is shown in per cent with its interval, a
     count as it is) or a claim's id (shown with its source). Without such a record the paragraph says so and how to
@@ -164,7 +164,8 @@ def say(profile: str, data: str, template: str) -> Prose:
     from . import claims
 
     current = records.current()
-    recorded = records.result(current["chapter"], profile, data)
+    mine = (profile, data) == (current["profile"], current["data"]["name"])
+    recorded = current if mine else records.result(current["chapter"], profile, data)
     if recorded is None:
         root = "" if data == "rendered" else f" --data {data} --root FOLDER"
         command = f"fer-teach run {current['chapter']} --profile {profile}{root}"

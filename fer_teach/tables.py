@@ -153,7 +153,7 @@ class Prose:
 
 
 def say(profile: str, data: str, template: str) -> Prose:
-    """A paragraph with numbers from claims and from this chapter's committed record, or a run's own if it is of that kind.
+    """A paragraph with numbers from claims and the chapter's committed record, or a run's own if it is of that kind.
 
     template: text with {name}, where name is a metric of the record (a share is shown in per cent with its interval, a
     count as it is) or a claim's id (shown with its source). Without such a record the paragraph says so and how to

@@ -199,7 +199,7 @@ assert (strongest == 0).mean() > 0.5
 three = [large.images[(large.labels == c).nonzero()[1, 0]] for c in (0, 1, 2)]
 energy = [torch.from_numpy(dense_sift(image, 4)[1] / 24 - 1) for image in three]
 strokes = [torch.from_numpy(np.clip(hog_features(image, 12)[1] / 16, 0, 1) * 2 - 1) for image in three]
-figures.gallery([*three, *energy, *strokes], ["face"] * 3 + ["energy"] * 3 + ["HOG"] * 3, columns=3, size=1.7)
+figures.gallery([*three, *energy, *strokes], ["face"] * 3 + ["energy"] * 3 + ["HOG"] * 3, columns=3, size=1.35)
 
 # %% [markdown]
 # As a baseline, dense SIFT, HOG and both go into a linear support vector machine. Validation faces choose the strength of its penalty. Here a point stands
@@ -294,7 +294,7 @@ Table(f"Weak labels of {weak['train'].name}", "A constant answer is right for ha
 # %% mystnb={"image": {"alt": "Twelve small faces in two rows, each with its label above: the eyes' word or its opposite in the upper row, the mouth's in the lower."}}
 looked = {part: lessons[part]["train"][torch.randperm(len(lessons[part]["train"]), generator=few)[:6]] for part in PARTS}
 titles = [s.classes[int(label)].replace("_", " ") for s in looked.values() for label in s.labels]
-figures.gallery(torch.cat([s.images for s in looked.values()]), titles, columns=6, size=1.5)
+figures.gallery(torch.cat([s.images for s in looked.values()]), titles, columns=6, size=1.15)
 
 # %% [markdown]
 # ## Where, and what
@@ -945,7 +945,7 @@ def partners(target):
 # %% mystnb={"image": {"alt": "Eight faces, and under each its partner, with the expression's name above every face. Some pairs share a name, some do not."}}
 batch = splits["train"][torch.arange(32)]
 both = torch.cat([torch.arange(24, 32), partners(batch.labels)[24:]])
-figures.gallery(batch.images[both], [classes[c] for c in batch.labels[both].tolist()], size=1.3)
+figures.gallery(batch.images[both], [classes[c] for c in batch.labels[both].tolist()], size=1.1)
 
 # %% [markdown]
 # ## Train it

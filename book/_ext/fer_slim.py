@@ -47,7 +47,7 @@ def pack_pictures(site: Path) -> None:
     folder, names = site / "_images", {}
     for path in sorted(folder.glob("*.png")):
         figure = flat(Image.open(path)).convert("RGB")
-        exact, close = webp(figure, lossless=True), webp(figure, quality=85)
+        exact, close = webp(figure, lossless=True), webp(figure, quality=80)
         names[path.name] = _file(folder, exact if len(exact) < 1.5 * len(close) else close)
         path.unlink()
     for page in site.rglob("*.html"):

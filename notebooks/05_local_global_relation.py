@@ -294,7 +294,7 @@ Table(f"Weak labels of {weak['train'].name}", "A constant answer is right for ha
 # %% mystnb={"image": {"alt": "Twelve small faces in two rows, each with its label above: the eyes' word or its opposite in the upper row, the mouth's in the lower."}}
 looked = {part: lessons[part]["train"][torch.randperm(len(lessons[part]["train"]), generator=few)[:6]] for part in PARTS}
 titles = [s.classes[int(label)].replace("_", " ") for s in looked.values() for label in s.labels]
-figures.gallery(torch.cat([s.images for s in looked.values()]), titles, columns=6, size=1.15)
+figures.gallery(torch.cat([s.images for s in looked.values()]), titles, columns=6, size=1.3)
 
 # %% [markdown]
 # ## Where, and what

@@ -108,9 +108,9 @@ def with_masks(dataset):
 
     if dataset.masks and "face" in dataset.masks:
         return dataset
-    from .landmarks import landmarked
+    from .landmarks import FOUND, landmarked
 
     dataset = landmarked(dataset)
-    found = (dataset.attributes or {}).get("dlib_found")
+    found = (dataset.attributes or {}).get(FOUND)
     dataset = dataset if found is None else dataset[found]
     return replace(dataset, masks={"face": hulls(dataset.landmarks, *dataset.size)})

@@ -13,13 +13,11 @@ def on_fastest(*models: torch.nn.Module):
 
     Without a GPU they stay where they are. Afterwards each is back where it was.
     """
-    fastest = torch.device("cuda") if torch.cuda.is_available() else None
+    homes = [next((p.device for p in model.parameters()), torch.device("cpu")) for model in models]
+    device = torch.device("cuda") if torch.cuda.is_available() else next(iter(homes), torch.device("cpu"))
     with ExitStack() as back:
-        device = fastest
-        for model in models:
-            home = next((p.device for p in model.parameters()), torch.device("cpu"))
-            device = device or home
-            if home != device:
+        for model, home in zip(models, homes, strict=True):
+            if home.type != device.type:
                 back.callback(model.to, home)
                 model.to(device)
-        yield device or torch.device("cpu")
+        yield device

@@ -22,7 +22,7 @@ from .errors import FerTeachError
 _FILE = "shape_predictor_68_face_landmarks.dat"
 _RIM = 0.1  # with 0.1 and 256 pixels dlib finds 84 % of FERPlus's validation faces; with 0 and 192 it finds 74 %
 _PIECE = 256  # images a task
-_FOUND = "dlib_found"  # the attribute of `landmarked`
+FOUND = "dlib_found"  # the attribute of `landmarked`
 
 
 class Landmarks(NamedTuple):
@@ -103,7 +103,7 @@ def find(images: torch.Tensor, side: int = 256, stand_in: torch.Tensor | None = 
 
 def seen(dataset) -> Landmarks:
     """dlib's landmarks of a FaceDataset: those that `landmarked` gave it, else found now in its images."""
-    found = (dataset.attributes or {}).get(_FOUND)
+    found = (dataset.attributes or {}).get(FOUND)
     return find(dataset.images) if found is None else Landmarks(dataset.landmarks, found)
 
 
@@ -116,7 +116,7 @@ def landmarked(dataset, always: bool = False):
     if dataset.landmarks is not None and not always:
         return dataset
     points, found = find(dataset.images)
-    return replace(dataset, landmarks=points, attributes={**(dataset.attributes or {}), _FOUND: found})
+    return replace(dataset, landmarks=points, attributes={**(dataset.attributes or {}), FOUND: found})
 
 
 def _all(array, side: int):

@@ -682,12 +682,11 @@ def shown_to(lab, source, split, sees, trained_on="scenes", filters=32, kind="fr
     key = (source, split, sees) if sees != "front" else (source, split, sees, trained_on, filters, kind)
     if key not in lab.memo:
         dataset = (lab.scenes if source == "scenes" else lab.originals)[split]
-        front = fitted_front(lab, trained_on, filters, kind)[0] if sees == "front" else None
-        made = []
-        with on_fastest(*[front] * (front is not None)) as device, torch.no_grad():
+        fronts, made = [fitted_front(lab, trained_on, filters, kind)[0]] if sees == "front" else [], []
+        with on_fastest(*fronts) as device, torch.no_grad():
             for index in torch.arange(len(dataset)).split(256):
                 x, (_, target) = feed_for(source if sees == "mask" else "originals")(dataset, index, None)
-                image = target if front is None else front(x.to(device)).image.cpu()
+                image = fronts[0](x.to(device)).image.cpu() if fronts else target
                 made.append((255 * F.avg_pool2d(image, 2)).round().clamp(0, 255).byte())
         lab.memo[key] = replace(dataset, images=torch.cat(made), masks=None, landmarks=None)
     return lab.memo[key]

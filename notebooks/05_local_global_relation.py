@@ -604,7 +604,7 @@ Table("The report's validation of the eyes", f"Right: of {faces:,} faces. Above 
 # - *Labels that slipped by a row*, or were shuffled, hold the loss at $\ln 2$, and accuracy and AUC at one half. The report's AUC is too far above.
 # - *Noisy labels.* Where a share $\varepsilon$ is flipped, even perfect knowledge has accuracy and AUC $1 - \varepsilon$, and no loss below
 #   $-\varepsilon \ln \varepsilon - (1 - \varepsilon) \ln (1 - \varepsilon)$. So the report's highest AUC says how large $\varepsilon$ can be at most. Its
-# loss lies above the floor that belongs to that.
+#   loss lies above the floor that belongs to that.
 #
 # The AUC says that some tie between face and label was left. Perhaps a table slipped from some row on. Perhaps raters seldom agreed. Perhaps the training
 # found little of what was there. The log does not decide between them. The accuracy of the mouth's first epoch, which the first exercise prints, says more.
@@ -750,7 +750,7 @@ torch.testing.assert_close(bilinear_attention_pooling(one, features)[:, 0], feat
 def attention(generators, images):
     """Maps of a tuple of generators, each with mean 1. images: FaceDataset. Returns (N, 2, h, w)."""
     with on_fastest(*generators) as device, torch.no_grad():
-        read = [training.normalise(x).to(device) for x in images.images.split(256)]
+        read = (training.normalise(x).to(device) for x in images.images.split(256))
         made = [torch.stack([g(x).map[:, 0] for g in generators], 1).cpu() for x in read]
     return even(torch.cat(made))
 
@@ -1120,13 +1120,12 @@ tables.Stack([claims.table("05_local_global_relation", group) for group in ("R0,
 
 # %%
 tables.say("full", "rendered", """
-**The words.** The report's generators were right in {r0-eyes-accuracy} of the eyes' words and {r0-mouth-accuracy} of the mouth's. That is by its text; the one logged
-epoch of the mouth shows another number. Ours, on clear cases of the rendered validation faces: {eyes_word_accuracy} and {mouth_word_accuracy}.
+**The words.** The report's generators were right in {r0-eyes-accuracy} of the eyes' words and {r0-mouth-accuracy} of the mouth's. That is by its
+text; the one logged epoch of the mouth shows another number. Ours, on clear cases of the rendered validation faces: {eyes_word_accuracy} and {mouth_word_accuracy}.
 
 **The place.** The highest cell touches the eyes in {eyes_map_touches} and the mouth in {mouth_map_touches} of the test faces; its centre lies in them in
-{eyes_map_hits} and {mouth_map_hits}. These are means over three generators. On the gallery one
-generator touches them in {transfer_eyes_touches} and {transfer_mouth_touches}, and its centre
-lies in them in {transfer_eyes_hits} and {transfer_mouth_hits}.
+{eyes_map_hits} and {mouth_map_hits}. These are means over three generators. On the gallery one generator touches them
+in {transfer_eyes_touches} and {transfer_mouth_touches}, and its centre lies in them in {transfer_eyes_hits} and {transfer_mouth_hits}.
 
 **The parts.** The whole network reads {accuracy_weights_learned} of the expressions right, the global branch alone {accuracy_global}, the linear machine
 on edges {classic_accuracy}. As a share of the test images the whole network gains {gain_over_global} over the global branch, {gain_over_global_wider}
@@ -1207,8 +1206,8 @@ checks.best_shift(best_shift)
 # %% [markdown]
 # ```{exercise} Find the bug
 # :label: ex-lg-pool
-# A colleague's pooling has the right shape and trains without an error, but its numbers are wrong: `maps.reshape(B, K, -1) @ features.reshape(B, -1, C) / (h
-# * w)`. Mend it.
+# A colleague's pooling has the right shape and trains without an error, but its numbers are wrong:
+# `maps.reshape(B, K, -1) @ features.reshape(B, -1, C) / (h * w)`. Mend it.
 # ```
 
 # %% tags=["exercise"]

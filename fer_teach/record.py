@@ -23,7 +23,7 @@ from . import paths, processor
 from .errors import FerTeachError
 
 VARIABLE = "FER_TEACH_RECORD"
-TIME_FIELDS = ("date", "seconds", "revision")
+TIME_FIELDS = ("date", "seconds", "reused", "revision")
 _PACKAGES = ("fer_teach", "torch", "torchvision", "numpy", "opencv-contrib-python", "lightning", "scikit-image")
 _state: dict = {}
 
@@ -38,6 +38,8 @@ def begin(chapter: str, profile: str, data: dict, seed: int) -> None:
     _state.clear()
     _state.update(
         started=time.monotonic(),
+        begun=time.time(),
+        reused=set(),
         record={
             "schema": 1,
             "chapter": chapter,
@@ -53,6 +55,7 @@ def begin(chapter: str, profile: str, data: dict, seed: int) -> None:
             "revision": revision(),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
+            "reused": 0,
             "metrics": {},
             "tables": {},
         },
@@ -81,6 +84,14 @@ def table(name: str, rows) -> None:
     if hasattr(rows, "to_dict"):
         rows = rows.to_dict(orient="records")
     current()["tables"][name] = [{column: plain(value) for column, value in row.items()} for row in rows]
+    _write()
+
+
+def reuse(*files: Path) -> None:
+    """Count those outcomes that an earlier run left: `seconds` does not hold the time they took."""
+    earlier = (file for file in files if file.is_file() and file.stat().st_mtime < _state["begun"])
+    _state["reused"].update(earlier)
+    current()["reused"] = len(_state["reused"])
     _write()
 
 

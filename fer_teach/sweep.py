@@ -54,6 +54,7 @@ def sweep(grid, cell, *, name: str | None = None):
     folder = _kept() / "cells" / (name or cell.__name__)
     code = _code_key(chapter, cell)
     files = [folder / f"{_key(code, parameters)}.json" for parameters in rows]
+    records.reuse(*files)
     pending = [pair for pair in zip(rows, files, strict=True) if not pair[1].is_file()]
     bar = tqdm(total=len(rows), initial=len(rows) - len(pending), desc=name or cell.__name__, leave=False)
     with bar:
@@ -75,7 +76,9 @@ def sweep(grid, cell, *, name: str | None = None):
 
 def keep(function, **parameters) -> Path:
     """A folder for what `function(**parameters)` leaves, checkpoints say; the same content, the same folder."""
-    return _kept() / "fits" / _key(_code_key(records.current()["chapter"], function), parameters)
+    folder = _kept() / "fits" / _key(_code_key(records.current()["chapter"], function), parameters)
+    records.reuse(folder / "checkpoint.ckpt")
+    return folder
 
 
 def _kept() -> Path:

@@ -63,9 +63,11 @@ def _origin(record: dict) -> tuple:
 def provenance(recorded: dict) -> str:
     """Where a record comes from, in a line: profile, data, date, revision, machine, duration."""
     device, minutes = recorded["device"], recorded["seconds"] / 60
+    earlier = f", besides {recorded['reused']} results kept from earlier runs" if recorded.get("reused") else ""
     return (
         f"Recorded: {recorded['profile']} profile, {recorded['data']['name']}, {recorded['date'][:10]}, "
-        f"revision {recorded['revision']}, {device['processor']} ({device['threads']} threads), {minutes:.0f} minutes"
+        f"revision {recorded['revision']}, {device['processor']} ({device['threads']} threads), "
+        f"{minutes:.0f} minutes{earlier}"
     )
 
 

@@ -518,8 +518,7 @@ def climb(rung, seed, epochs):
         got[f"unique_{reading}"] = right[unique].float().mean()  # of the test images
     return got
 
-unique = torch.ones(len(test), dtype=torch.bool)
-unique[data.duplicates(test, splits["train"])] = False
+unique = data.unseen(test, splits["train"])
 rungs = ["as described", "regularised"] if PROFILE == "quick" else list(LADDER)
 grid = [
     {"rung": rung, "seed": seed, "epochs": 1 if PROFILE == "quick" and rung == "regularised" else EPOCHS[PROFILE]}

@@ -926,8 +926,7 @@ probabilities = evaluation.predict(fit.best, test, feed=feed)
 scored = evaluation.scores(probabilities, test.labels, classes)
 record(full_accuracy=scored.accuracy, n=scored.n, interval=scored.interval)
 record(full_balanced_accuracy=scored.balanced_accuracy, n=scored.n)
-unique = torch.ones(len(test), dtype=torch.bool)
-unique[data.duplicates(test, splits["train"])] = False  # FERPlus repeats some pictures across its splits
+unique = data.unseen(test, splits["train"])  # FERPlus repeats some pictures across its splits
 if not unique.all():
     k, n = int((probabilities.argmax(1) == test.labels)[unique].sum()), int(unique.sum())
     record(full_accuracy_unique=k / n, n=n, interval=evaluation.wilson(k, n))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fer_teach.data import DataError, FaceDataset, duplicates
+from fer_teach.data import DataError, FaceDataset, duplicates, unseen
 
 
 def make(count=6, channels=1, size=8, **more):
@@ -112,6 +112,7 @@ def test_duplicates_are_exact():
     assert duplicates(a, b).dtype == torch.int64
     b.images[0, 0, 0, 0] ^= 1
     assert duplicates(a, b).tolist() == [2]
+    assert unseen(a, b).tolist() == [True, True, False, True, True, True]
     assert duplicates(a, make(size=9)).tolist() == []
 
 

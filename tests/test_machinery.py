@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fer_teach import chapters, cli, record, regress, runner, sweep
+from fer_teach import chapters, cli, record, regress, runner, sweep, tables
 from fer_teach.errors import FerTeachError
 
 
@@ -126,6 +127,17 @@ def test_a_stopped_sweep_goes_on_and_a_finished_one_costs_nothing(begun):
     assert list(frame["y"]) == [10, 11, 20, 21]
     sweep({"x": [1, 2], "seed": [0, 1]}, cell)
     assert len(CALLS) == 5
+
+
+def test_a_record_counts_what_earlier_runs_left(begun):
+    sweep({"x": [1, 2], "seed": [0]}, cell)
+    sweep({"x": [1, 2], "seed": [0]}, cell)
+    assert record.current()["reused"] == 0  # its own cells, read twice
+    time.sleep(0.05)
+    record.begin("07_tiny", "quick", {"train": Tiny([1])}, 0)
+    sweep({"x": [1, 2, 3], "seed": [0]}, cell)
+    assert record.current()["reused"] == 2
+    assert "besides 2 results kept from earlier runs" in tables.provenance(record.current())
 
 
 def test_other_data_or_code_is_another_cell(begun):

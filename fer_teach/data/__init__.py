@@ -6,14 +6,14 @@ import os
 from importlib import import_module
 
 from fer_teach.data.catalog import SPLITS, check_split, entry, names, roots
-from fer_teach.data.dataset import FaceDataset, duplicates
+from fer_teach.data.dataset import FaceDataset, duplicates, unseen
 from fer_teach.data.emotions import COMMON, common, common_name
 from fer_teach.data.groups import balanced, folds, leave_one_subject_out
 from fer_teach.errors import DataError, DataWarning
 
 __all__ = [
     "COMMON", "DataError", "DataWarning", "FaceDataset", "attributes", "balanced", "common", "common_name",
-    "duplicates", "folds", "leave_one_subject_out", "load", "names", "splits", "summary",
+    "duplicates", "folds", "leave_one_subject_out", "load", "names", "splits", "summary", "unseen",
 ]  # fmt: skip
 
 

@@ -159,6 +159,13 @@ def duplicates(a: FaceDataset, b: FaceDataset) -> Tensor:
     return torch.tensor([i for i, key in enumerate(pixel_keys(a.images)) if key in known], dtype=torch.int64)
 
 
+def unseen(a: FaceDataset, b: FaceDataset) -> Tensor:
+    """bool (N,): which images of `a` do not stand in `b`, pixel for pixel."""
+    keep = torch.ones(len(a), dtype=torch.bool)
+    keep[duplicates(a, b)] = False
+    return keep
+
+
 def pixel_keys(images: Tensor) -> list[bytes]:
     """One 16-byte digest an image: equal exactly where all pixels are equal."""
     rows = np.ascontiguousarray(images.numpy()).reshape(len(images), -1)

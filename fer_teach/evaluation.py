@@ -26,14 +26,15 @@ class CollapseWarning(UserWarning):
     """A classifier gave one and the same class to every image."""
 
 
-def predict(model, dataset, batch=512, flips=False, precision="fp32", feed=None):
+def predict(model, dataset, batch=512, flips=False, precision="fp32", feed=None, shifts=0):
     """Class probabilities for every image.
 
     model: takes float (B, C, H, W) from `normalise`, returns logits (B, K) or an object with `.logits`. It runs in eval
     mode, on a GPU if there is one; each module gets its own mode back, and the model its place. dataset: FaceDataset or
     uint8 (N, C, H, W). batch: images at a time. flips: average the probabilities of each image and its mirror image.
     precision: "fp32" or "bf16" (autocast). feed: what `training.fit` was given, for a FaceDataset; `flips` then mirrors
-    every image-like tensor (B, ..., H, W) of its x. Returns float32 (N, K) on the CPU; rows sum to 1.
+    every image-like tensor (B, ..., H, W) of its x. shifts: average also over the image moved by so many pixels to each
+    of the four sides, its edge repeated. Returns float32 (N, K) on the CPU; rows sum to 1.
     Raises FerTeachError for an empty set and for logits that are not finite.
     """
     images = dataset if torch.is_tensor(dataset) else dataset.images
@@ -53,7 +54,7 @@ def predict(model, dataset, batch=512, flips=False, precision="fp32", feed=None)
             for index in torch.arange(len(images)).split(batch):
                 x = normalise(images[index]) if feed is None else feed(dataset, index, None)[0]
                 x = tuple(part.to(device) for part in (x if isinstance(x, tuple) else (x,)))
-                views = [x, tuple(_mirrored(part) for part in x)] if flips else [x]
+                views = _views(x, flips, shifts)
                 parts.append(sum(_probabilities(model(*view)) for view in views).div(len(views)).cpu())
     finally:
         for module, mode in modes:
@@ -61,8 +62,22 @@ def predict(model, dataset, batch=512, flips=False, precision="fp32", feed=None)
     return torch.cat(parts)
 
 
-def _mirrored(x):
-    return x.flip(-1) if x.ndim >= 4 and x.is_floating_point() else x
+def _views(x, flips, shifts):
+    """The tuple x as it is, moved to each side, and the mirror images of all these; only image-like tensors change."""
+    if not (flips or shifts):
+        return [x]
+    sides = [(0, 0), (shifts, 0), (-shifts, 0), (0, shifts), (0, -shifts)] if shifts else [(0, 0)]
+    return [
+        tuple(_moved(part, *side, mirror) if part.ndim >= 4 and part.is_floating_point() else part for part in x)
+        for side in sides
+        for mirror in ((False, True) if flips else (False,))
+    ]
+
+
+def _moved(x, down, across, mirror):
+    rows, columns = (torch.arange(size, device=x.device) for size in x.shape[-2:])
+    rows, columns = (rows - down).clamp(0, len(rows) - 1), (columns - across).clamp(0, len(columns) - 1)
+    return x[..., rows[:, None], columns.flip(0) if mirror else columns]
 
 
 def accuracy(model, dataset, **options):

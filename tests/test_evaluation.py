@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
 from sklearn import metrics
 from torch import nn
@@ -62,6 +63,16 @@ def test_predict_with_flips_ignores_the_direction():
     torch.testing.assert_close(both, (ev.predict(model, x) + ev.predict(model, x.flip(-1))) / 2)
     torch.testing.assert_close(both, ev.predict(model, x.flip(-1), flips=True))
     torch.testing.assert_close(both.sum(1), torch.ones(10))
+
+
+def test_predict_with_shifts_averages_moves_to_four_sides():
+    model, x = Net(), images()
+    wide = F.pad(x.float(), (1, 1, 1, 1), mode="replicate").to(x.dtype)
+    height, width = x.shape[-2:]
+    sides = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]  # where the window begins
+    moved = [wide[..., top : top + height, left : left + width] for top, left in sides]
+    expected = sum(ev.predict(model, one, flips=True) for one in moved) / 5
+    torch.testing.assert_close(ev.predict(model, x, flips=True, shifts=1), expected)
 
 
 def test_predict_in_bf16_is_float32_and_close():

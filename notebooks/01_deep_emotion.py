@@ -505,8 +505,8 @@ LADDER = {
 # %% [markdown]
 # Each training is read four times: with its last weights; with the average of its weights; with that, over a face and its mirror image (`flips`);
 # and over both also moved by two pixels to each side (`shifts`, not in the quick profile). `unique` leaves out the test images that also stand,
-# pixel for pixel, in the training split. Do not be surprised if the ladder leads *down* on the rendered faces: a large network under strong
-# regularisation needs many images and many epochs before it pays, and the short profiles give it neither.
+# pixel for pixel, in the training split. Do not be surprised if the last rung lies *below* the one before: strong regularisation needs many images and
+# many epochs before it pays, and the short profiles give it neither.
 
 # %%
 READINGS = {"last": {}, "averaged": {}, "flips": {"flips": True}, "shifts": {"flips": True, "shifts": 2}}

@@ -1,4 +1,4 @@
-"""Augmentation on whole batches of tensors, every draw from the caller's generator."""
+"""Augmentation on whole batches of tensors, every draw from the caller's generator; views to average over at a test."""
 
 from __future__ import annotations
 
@@ -169,3 +169,24 @@ def augment_batch(images, labels, classes, augment, smoothing, generator):
         order = torch.randperm(len(x), generator=generator).to(x.device)
         x, targets = mix(x, targets, weight, order)
     return x, targets
+
+
+def views_of(x, flips, shifts):
+    """What a reading averages over: x, x moved by `shifts` pixels to each side, and, if `flips`, all of these mirrored.
+
+    x: tuple of tensors; only the image-like ones, float (B, ..., H, W), change. Returns a list of such tuples.
+    """
+    if not (flips or shifts):
+        return [x]
+    sides = [(0, 0), (shifts, 0), (-shifts, 0), (0, shifts), (0, -shifts)] if shifts else [(0, 0)]
+    return [
+        tuple(_moved(part, *side, mirror) if part.ndim >= 4 and part.is_floating_point() else part for part in x)
+        for side in sides
+        for mirror in ((False, True) if flips else (False,))
+    ]
+
+
+def _moved(x, down, across, mirror):
+    rows, columns = (torch.arange(size, device=x.device) for size in x.shape[-2:])
+    rows, columns = (rows - down).clamp(0, len(rows) - 1), (columns - across).clamp(0, len(columns) - 1)
+    return x[..., rows[:, None], columns.flip(0) if mirror else columns]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .augment import views_of
 from .devices import on_fastest
 from .errors import FerTeachError
 from .paired import McNemar, PairedSeeds, mcnemar, paired_seeds
@@ -54,30 +55,12 @@ def predict(model, dataset, batch=512, flips=False, precision="fp32", feed=None,
             for index in torch.arange(len(images)).split(batch):
                 x = normalise(images[index]) if feed is None else feed(dataset, index, None)[0]
                 x = tuple(part.to(device) for part in (x if isinstance(x, tuple) else (x,)))
-                views = _views(x, flips, shifts)
+                views = views_of(x, flips, shifts)
                 parts.append(sum(_probabilities(model(*view)) for view in views).div(len(views)).cpu())
     finally:
         for module, mode in modes:
             module.training = mode
     return torch.cat(parts)
-
-
-def _views(x, flips, shifts):
-    """The tuple x as it is, moved to each side, and the mirror images of all these; only image-like tensors change."""
-    if not (flips or shifts):
-        return [x]
-    sides = [(0, 0), (shifts, 0), (-shifts, 0), (0, shifts), (0, -shifts)] if shifts else [(0, 0)]
-    return [
-        tuple(_moved(part, *side, mirror) if part.ndim >= 4 and part.is_floating_point() else part for part in x)
-        for side in sides
-        for mirror in ((False, True) if flips else (False,))
-    ]
-
-
-def _moved(x, down, across, mirror):
-    rows, columns = (torch.arange(size, device=x.device) for size in x.shape[-2:])
-    rows, columns = (rows - down).clamp(0, len(rows) - 1), (columns - across).clamp(0, len(columns) - 1)
-    return x[..., rows[:, None], columns.flip(0) if mirror else columns]
 
 
 def accuracy(model, dataset, **options):

@@ -179,14 +179,18 @@ def views_of(x, flips, shifts):
     if not (flips or shifts):
         return [x]
     sides = [(0, 0), (shifts, 0), (-shifts, 0), (0, shifts), (0, -shifts)] if shifts else [(0, 0)]
-    return [
-        tuple(_moved(part, *side, mirror) if part.ndim >= 4 and part.is_floating_point() else part for part in x)
-        for side in sides
-        for mirror in ((False, True) if flips else (False,))
-    ]
+    changes = [(side, mirror) for side in sides for mirror in ((False, True) if flips else (False,))]
+    return [tuple(_view(part, *change) for part in x) for change in changes]
 
 
-def _moved(x, down, across, mirror):
+def _view(part, side, mirror):
+    if part.ndim < 4 or not part.is_floating_point():
+        return part
+    moved = shifted(part, *side)
+    return moved.flip(-1) if mirror else moved
+
+
+def shifted(x, down, right):
+    """x (..., H, W) moved by whole pixels, or cells of a map; its edge is repeated."""
     rows, columns = (torch.arange(size, device=x.device) for size in x.shape[-2:])
-    rows, columns = (rows - down).clamp(0, len(rows) - 1), (columns - across).clamp(0, len(columns) - 1)
-    return x[..., rows[:, None], columns.flip(0) if mirror else columns]
+    return x[..., (rows - down).clamp(0, len(rows) - 1)[:, None], (columns - right).clamp(0, len(columns) - 1)]

@@ -46,6 +46,7 @@ from skimage.feature import hog
 from torch import nn
 
 from fer_teach import claims, contrasts, data, evaluation, figures, landmarks, tables, training
+from fer_teach.augment import shifted
 from fer_teach.devices import on_fastest
 from fer_teach.errors import FerTeachError
 from fer_teach.htmltable import Table
@@ -970,11 +971,6 @@ def feed_with_maps(dataset, index, generator):
     maps = maps[torch.arange(len(index)), mirror.long()]
     down, right = (torch.randint(-1, 2, (2,), generator=generator)).tolist()  # one shift a batch
     return (shifted(training.normalise(images), 4 * down, 4 * right), shifted(maps.float(), down, right)), dataset.labels[index]
-
-def shifted(x, down, right):
-    """x (..., h, w) moved by whole cells; the rim is continued."""
-    rows, columns = ((torch.arange(side) - by).clamp(0, side - 1) for side, by in zip(x.shape[-2:], (down, right), strict=True))
-    return x[..., rows, :][..., columns]
 
 # %% tags=["method"]
 STEADY = training.Recipe(epochs=8, batch=32, lr=6e-3, weight_decay=0.05, warmup=0.2, clip=1.0, ema=0.99)

@@ -1146,9 +1146,11 @@ tables.say("paper", "fer2013", """
 
 # %% [markdown]
 # The paper's accuracies for expressions stand in no claim of this book, so nothing here is compared with them: its settings were taken from a summary page.
-# Nor are CK+ and CelebA what we have. The table of steps says which parts were worth something on these faces, and which were not shown to be. Three things
+# Nor are CK+ and CelebA what we have. The table of steps says which parts were worth something on these faces, and which were not shown to be. Four things
 # limit even that. The generators come from one seed, so the intervals hold for these maps, not for maps in general. The networks are small and train for few
-# epochs. And a word teaches its own place only as far as nothing else gives it away: open mouths go with raised brows, and a map may honestly point at both.
+# epochs. A word teaches its own place only as far as nothing else gives it away: open mouths go with raised brows, and a map may honestly point at both.
+# And nothing in equation 2 makes a map choose: the longer a generator learns, the louder its evidence $e$ grows, while $A$ stays almost even. Such a map has
+# its highest cell in the right place, and yet changes little where it multiplies features. What a map that does choose is worth, these rows do not say.
 #
 # ## Limits, and what not to do with this
 #

@@ -163,12 +163,56 @@ def test_logit_and_map_have_their_shapes(m):
 def test_the_logit_is_the_evidence_weighed_by_the_map(m):
     made, x = generator(m), torch.randn(3, 1, 64, 64)
     with torch.no_grad():
+        made.evidence.weight.mul_(100)  # so that the bound is felt
         logit, found = made(x)
-        evidence = made.evidence(made.features(x))
+        u = made.evidence(made.near(made.stem(x)))
+        evidence = 10 * (u / 10).tanh()
         share = found / found.sum((2, 3), keepdim=True)
     assert (found > 0).all()
     torch.testing.assert_close(logit, (share * evidence).sum((1, 2, 3)))
     torch.testing.assert_close(m.Found(logit, found).logits.softmax(1)[:, 1], logit.sigmoid())
+
+
+def test_evidence_is_near_and_bounded_and_the_score_looks_around(m):
+    made, x = generator(m), torch.randn(1, 1, 64, 64)
+    free = m.AttentionMapGenerator(growth=6, bound=None).eval()
+    nn.init.normal_(free.evidence.weight)
+
+    def reach(part):  # rows of x that the middle cell's answer depends on
+        given = x.clone().requires_grad_()
+        part(given)[0, 0, 8, 8].backward()
+        return int((given.grad.abs().sum((0, 1, 3)) > 0).sum())
+
+    assert reach(lambda x: made.evidence(made.near(made.stem(x)))) == 10
+    assert reach(lambda x: made.score(made.around(made.stem(x)))) == 26
+    assert free.near is None
+    with torch.no_grad():
+        made.evidence.weight.mul_(1e4), free.evidence.weight.mul_(1e4)
+        assert made(x).logit.abs() <= 10 < free(x).logit.abs()
+
+
+def test_views_follow_a_mirror_and_a_cell_and_see_finer_than_cells(m):
+    made, x = m.Views(generator(m)).eval(), torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        found, mirrored, moved = made(x), made(x.flip(-1)), made(x.roll((4, -4), (2, 3)))
+        torch.testing.assert_close(mirrored.map, found.map.flip(-1))
+        torch.testing.assert_close(mirrored.logit, found.logit)
+        torch.testing.assert_close(found.map.mean((1, 2, 3)), torch.ones(2))
+        shape = found.map.roll((4, -4), (2, 3))[..., 24:-24, 24:-24]
+        same = moved.map[..., 24:-24, 24:-24]
+        torch.testing.assert_close(
+            same / same.mean((2, 3), keepdim=True), shape / shape.mean((2, 3), keepdim=True), atol=2e-2, rtol=2e-2
+        )
+        assert found.map.shape == x.shape
+        expected = []
+        for down in (-1, 1):
+            for right in (-1, 1):
+                for flip in (False, True):
+                    view = m.shifted(x, down, right)
+                    map_ = made.generator(view.flip(-1) if flip else view).map
+                    large = nn.functional.interpolate(map_ / map_.mean((2, 3), keepdim=True), 64, mode="bilinear")
+                    expected.append(m.shifted(large.flip(-1) if flip else large, -down, -right))
+        torch.testing.assert_close(found.map, torch.stack(expected).mean(0), atol=3e-2, rtol=3e-2)
 
 
 def test_a_spread_map_is_the_mean_of_its_neighbours_and_leaves_the_logit_alone(m):
@@ -226,10 +270,12 @@ def test_words_alone_teach_the_place_and_shuffled_words_do_not(m, learned):
     scores = {f: m.word_scores(model, m.weak_split(test, "mouth", None, 5, f)) for f, model in models.items()}
     assert scores["healthy"]["accuracy"] > 0.9
     assert abs(scores["shuffled labels"]["bce"] - math.log(2)) < 0.01
-    games = {f: m.pointing(model, test, "mouth", {"mouth": masks}, index, True) for f, model in models.items()}
+    looks = {f: m.pointing(model, test, "mouth", {"mouth": masks}, index) for f, model in models.items()}
+    games = {fault: look["touches"] for fault, look in looks.items()}
     assert games["healthy"].rate > 0.8
     assert games["healthy"].interval[0] > 5 * games["healthy"].area_baseline
     assert games["healthy"].interval[0] > games["shuffled labels"].interval[1] + 0.1
+    assert looks["healthy"]["inside"] > 5 * looks["shuffled labels"]["inside"]
 
 
 def test_a_touched_cell_counts_where_its_centre_is_outside(m):
@@ -240,13 +286,14 @@ def test_a_touched_cell_counts_where_its_centre_is_outside(m):
 
     class Fixed(nn.Module):
         def forward(self, x):
-            maps = torch.zeros(1, 1, 16, 16)
-            maps[..., 5, 5] = 1
+            maps = torch.ones(1, 1, 16, 16)
+            maps[..., 5, 5] = 45
             return m.Found(torch.zeros(1), maps)
 
-    strict, loose = (m.pointing(Fixed(), split, "mouth", masks, torch.arange(1), touch) for touch in (False, True))
-    assert (strict.rate, loose.rate) == (0, 1)
-    assert loose.area_baseline == pytest.approx(1 / 256)
+    got = m.pointing(Fixed(), split, "mouth", masks, torch.arange(1))
+    assert (got["hits"].rate, got["touches"].rate) == (0, 1)
+    assert got["touches"].area_baseline == pytest.approx(1 / 256)
+    assert got["inside"] == pytest.approx(45 / 300)
 
 
 # Weak labels and their faults
@@ -369,7 +416,7 @@ def test_freezing_stops_weights_and_buffers_even_in_a_training_parent(m):
 def stage2(m):
     """A few steps of the second stage on rendered faces: (fit, splits with maps, generators, their first states)."""
     torch.manual_seed(1)
-    generators = tuple(generator(m) for _ in range(2))
+    generators = tuple(m.Views(generator(m)) for _ in range(2))
     before = [{name: value.clone() for name, value in g.state_dict().items()} for g in generators]
     splits = {name: m.with_maps(data.load("rendered", split=name)[:192], generators) for name in ("train", "valid")}
     choice = m.VARIANTS["weights learned"]
@@ -402,7 +449,7 @@ def test_augmented_maps_follow_their_images(m, stage2):
     (x, maps), labels = m.feed_with_maps(splits["train"], index, draw)
     assert torch.equal(labels, splits["train"].labels[:64])
     with torch.no_grad():
-        own = m.even(torch.cat([g(x).map for g in generators], 1))
+        own = m.attention(generators, x)
     inner = (..., slice(6, -6), slice(6, -6))
     ratio = maps[inner] / own[inner]  # the mean, by which maps are divided, feels the rim; the shape does not
     assert (ratio / ratio.mean((2, 3), keepdim=True) - 1).abs().max() < 0.02
@@ -621,5 +668,5 @@ def test_other_maps_are_another_training(m):
     with torch.no_grad():
         second.score.bias += 1e-6
     changed = m.digest((first, second))
-    second.features[1].running_mean += 1
+    second.stem[1].running_mean += 1
     assert m.digest((first, second)) != changed

@@ -1,5 +1,6 @@
 """Proofs of chapter 05, on the chapter's own method cells."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -296,6 +297,21 @@ def test_a_touched_cell_counts_where_its_centre_is_outside(m):
     assert got["inside"] == pytest.approx(45 / 300)
 
 
+def test_the_film_shows_the_same_faces_after_each_epoch(m, tmp_path):
+    weak = {name: marked(count, seed)[0] for name, count, seed in (("train", 600, 1), ("valid", 1300, 2))}
+    epochs = 5
+    count = len(m.weak_split(weak["train"], "mouth"))
+    fit = m.train_generator(weak, "mouth", "healthy", 0, epochs * count, growth=4, directory=tmp_path)
+    assert len(m.weak_split(weak["valid"], "mouth")) > 1024  # so that an epoch ends with several batches
+    images, shots = torch.load(tmp_path / "maps.pt")
+    assert shots.shape == (epochs, 6, 16, 16)
+    with torch.no_grad():
+        last = fit.best(training.normalise(images)).map[:, 0]
+    shown, last = (x.float().flatten(1) - x.float().flatten(1).mean(0) for x in (shots[-1], last))
+    alike = F.cosine_similarity(shown[:, None], last[None], dim=-1)
+    assert torch.equal(alike.argmax(0), torch.arange(6))
+
+
 # Weak labels and their faults
 
 
@@ -406,6 +422,9 @@ def test_freezing_stops_weights_and_buffers_even_in_a_training_parent(m):
         parent(torch.randn(4, 1, 64, 64))
     assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
     assert not any(parameter.requires_grad for parameter in made.parameters())
+    copied = copy.deepcopy(parent).train()
+    assert copied.training and not any(module.training for module in copied[0].modules())
+    assert copied[0].eval() is copied[0]
     other = generator(m)
     kept = {name: value.clone() for name, value in other.state_dict().items()}
     other.requires_grad_(False).train()(torch.randn(4, 1, 64, 64))  # stopping gradients alone is not enough

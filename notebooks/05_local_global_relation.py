@@ -32,12 +32,14 @@ PROFILE = "quick"  # quick, full or paper
 DATA = "rendered"  # any name that fer_teach.data knows; celeba brings attributes of its own
 DATA_ROOT = None  # the folder where your copy of it lies
 SEED = 0
+WEAK = None  # what the maps learn from: None is DATA where it knows words for eyes and mouth, and rendered faces otherwise
+WEAK_ROOT = None  # the folder of WEAK
 
 # %% tags=["method"]
 import hashlib
 from dataclasses import replace
+from functools import partial
 from itertools import product
-from types import MethodType
 from typing import NamedTuple
 
 import cv2
@@ -59,7 +61,8 @@ from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
 # The maps are learned from *weak* faces, which have attributes, and moved to faces with expressions. Where a data set knows attributes, as the rendered
-# faces and CelebA {cite}`l-liu2015deep` do, both are one set. Otherwise the maps come from rendered faces. The networks see grey images of 64 by 64.
+# faces and CelebA {cite}`l-liu2015deep` do, both are one set, unless `WEAK` names another. Otherwise the maps come from rendered faces. The networks see grey
+# images of 64 by 64.
 
 # %%
 figures.use_style()
@@ -68,17 +71,19 @@ def seen(splits):
 
 splits = data.splits(DATA, root=DATA_ROOT)
 known = "eyeglasses" in {name.lower() for name in splits["train"].attributes or {}}
-weak = seen(splits if known else data.splits("rendered"))
-most = {"quick": {"train": 2000, "valid": 400, "test": 400}, "paper": {"train": 30_000}}.get(PROFILE, {})
+source = WEAK or (DATA if known else "rendered")
+weak = seen(splits if source == DATA else data.splits(source, root=WEAK_ROOT))
+most = {"train": 2000, "valid": 400, "test": 400} if PROFILE == "quick" else {"train": 30_000}
 draw = torch.Generator().manual_seed(SEED)
 splits = {s: d[torch.randperm(len(d), generator=draw)[: most.get(s)]] for s, d in splits.items()}
-if not known:
+if source != DATA:
     splits["test"] = landmarks.landmarked(splits["test"])  # where do the maps point? dlib shall tell
 splits = seen(splits)
 test, classes = splits["test"], splits["test"].classes
 SEEDS = {"quick": [SEED], "full": [SEED + s for s in range(5)], "paper": [SEED]}[PROFILE]
-begin("05_local_global_relation", PROFILE, splits, SEED)
-print(f"Expressions: {DATA}, {len(splits['train']):,} faces to learn from. Maps: {weak['train'].name}, {len(weak['train']):,}.")
+learned_from = {} if source == DATA else {f"{source} {name}": split for name, split in weak.items()}
+begin("05_local_global_relation", PROFILE, splits | learned_from, SEED)
+print(f"Expressions: {DATA}, {len(splits['train']):,} faces to learn from. Maps: {source}, {len(weak['train']):,}.")
 
 # %% [markdown]
 # ![The paper in one picture. A face goes two ways. Above, frozen attention maps of eyes and mouth multiply local features; pooling gives a vector for the eyes
@@ -98,7 +103,9 @@ print(f"Expressions: {DATA}, {len(splits['train']):,} faces to learn from. Maps:
 
 # %% tags=["method"]
 def pixels_of(image):
-    """One grey image, uint8 (H, W), from a tensor or array of shape (H, W) or (1, H, W)."""
+    """One grey image, uint8 (H, W), from a tensor or array, uint8 (H, W) or (1, H, W)."""
+    if np.asarray(image).dtype != np.uint8 or np.prod(np.shape(image)[:-2]) != 1:
+        raise FerTeachError(f"SIFT and HOG read one grey image, uint8 (H, W), not {np.asarray(image).dtype} {tuple(np.shape(image))}")
     return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).reshape(np.shape(image)[-2:]))
 
 def scale_space(image, sigmas):
@@ -332,6 +339,13 @@ class Found(NamedTuple):
         """(B, 2), for the functions that expect one score a class: the softmax of (0, logit) is its sigmoid."""
         return torch.stack([torch.zeros_like(self.logit), self.logit], 1)
 
+def normed(channels):
+    return [nn.BatchNorm2d(channels), nn.ReLU()]
+
+def halve(channels, out):
+    """Half the size: a convolution of 4 by 4, whose centre lies between pixels."""
+    return [nn.Conv2d(channels, out, 4, 2, 1, bias=False), *normed(out)]
+
 class DenseBlock(nn.Module):
     """`layers` convolutions; each adds `growth` channels to all that came before. (B, C, h, w) -> (B, C + layers growth, h, w)."""
 
@@ -358,16 +372,10 @@ class AttentionMapGenerator(nn.Module):
         super().__init__()
         self.spread, self.bound, stem = spread, bound, 2 * growth
         before, after = stem + growth * layers[0], stem + growth * layers[1]
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, 16, 4, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, stem, 4, 2, 1, bias=False)
-        )
-        self.around = nn.Sequential(
-            DenseBlock(stem, growth, layers[0]), nn.BatchNorm2d(before), nn.ReLU(), nn.Conv2d(before, stem, 1, bias=False),
-            DenseBlock(stem, growth, layers[1]), nn.BatchNorm2d(after), nn.ReLU(),
-        )
-        self.near = nn.Sequential(
-            nn.BatchNorm2d(stem), nn.ReLU(), nn.Conv2d(stem, after, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()
-        ) if bound else None
+        self.stem = nn.Sequential(*halve(in_channels, 16), nn.Conv2d(16, stem, 4, 2, 1, bias=False))
+        blocks = DenseBlock(stem, growth, layers[0]), DenseBlock(stem, growth, layers[1])
+        self.around = nn.Sequential(blocks[0], *normed(before), nn.Conv2d(before, stem, 1, bias=False), blocks[1], *normed(after))
+        self.near = nn.Sequential(*normed(stem), nn.Conv2d(stem, after, 1, bias=False), *normed(after)) if bound else None
         self.score, self.evidence = nn.Conv2d(after, 1, 1), nn.Conv2d(after, 1, 1)
         for parameter in (*self.score.parameters(), *self.evidence.parameters()):
             nn.init.zeros_(parameter)
@@ -447,25 +455,28 @@ PLACE = {"eyes": 1.0, "mouth": 0.2}  # lambda; likewise
 
 # %% tags=["method"]
 def train_generator(weak, part, fault, seed, images, growth=24, directory=None):
-    """Train a generator on weak faces; fault: one of FAULTS. Leaves maps.pt: the first six validation faces, and their maps after each epoch."""
+    """Train a generator on weak faces; fault: one of FAULTS. Leaves maps.pt: six validation faces, and their maps after each epoch."""
     train, valid = (weak_split(weak[name], part, LESSONS, seed, fault) for name in ("train", "valid"))
     recipe = PAPER if fault == "rate 0.1" else ADAM
     recipe = replace(recipe, epochs=max(1, round(images / len(train))))
     torch.manual_seed(seed)
     options = {"growth": growth, "spread": SPREAD[part]} | ({"bound": None} if fault == "free evidence" else {})
-    model, shots, learned = (DoubledSigmoid if fault == "doubled sigmoid" else AttentionMapGenerator)(**options), [], False
+    model, learned = (DoubledSigmoid if fault == "doubled sigmoid" else AttentionMapGenerator)(**options), False
 
     def loss(output, target, model):
         nonlocal learned
-        if learned and not model.training:  # the first validation batch of an epoch
-            shots.append(output.map[:6, 0].half())
+        if learned and not model.training and directory is not None:  # the first validation batch of an epoch
+            shoot(directory / "maps.pt", valid.images[:6], output.map[:6, 0].float().cpu())
         learned = model.training
         return word_loss(output, target, PLACE[part] if model.training and fault != "no place term" else 0.0)
 
-    fit = training.fit(model, train, valid, loss=loss, recipe=recipe, seed=seed, directory=directory)
-    if shots and directory is not None:
-        torch.save((valid.images[:6], torch.stack(shots)), directory / "maps.pt")
-    return fit
+    return training.fit(model, train, valid, loss=loss, recipe=recipe, seed=seed, directory=directory)
+
+def shoot(film, images, maps):
+    """Add maps (6, h, w) to a film, a file of (images, maps (epochs, 6, h, w)) that is whole at any moment."""
+    shots = torch.load(film)[1] if film.is_file() else maps[None][:0]
+    torch.save((images, torch.cat([shots, maps[None]])), film.with_suffix(".new"))
+    film.with_suffix(".new").replace(film)
 
 def generator_for(weak, profile, part, seed, fault="healthy"):
     """Train a generator, or take the checkpoint that the same training left; returns (Fit, its folder)."""
@@ -682,8 +693,9 @@ Table("The report's validation of the eyes", f"Right: of {faces:,} faces. Above 
 #
 # The AUC says that some tie between face and label was left. Perhaps a table slipped from some row on. Perhaps raters seldom agreed. Perhaps the training
 # found little of what was there. The log does not decide between them. The accuracy of the mouth's first epoch, which the first exercise prints, says more.
-# Where half of the faces have the word, a constant answer is right for half. And no threshold leads far below: accuracy is then one half plus half of
-# the true positive rate less the false positive rate, and an AUC above one half says that the first is mostly the larger. So this set was hardly balanced.
+# Where half of the faces have the word, a constant answer is right for half. A threshold seldom leads far below: accuracy is then one half, plus half of the
+# true positive rate less the false positive rate, and an AUC above one half says that the first is mostly the larger. So this set was not balanced, or
+# the threshold was far off.
 #
 # ### A ladder for networks that do not learn
 #
@@ -755,7 +767,8 @@ tables.Stack([table for stack in shown for table in stack.tables])
 def freeze(module):
     """Stop a module for good, in place: no gradients, and eval mode whatever it is told, so that BatchNorm's buffers stay too."""
     module.requires_grad_(False).eval()
-    module.train = MethodType(_stay, module)
+    for part in module.modules():
+        part.train = partial(_stay, part)
     return module
 
 def _stay(module, mode=True):
@@ -774,7 +787,7 @@ figures.gallery(one_each.images.repeat(2, 1, 1, 1), names + [""] * len(names), c
 # expression equally often. Otherwise it is the test photographs.
 
 # %% mystnb={"image": {"alt": "A dot with an interval for each part and expression: the share of faces where the map's highest cell touches the part, beside a dashed line at the mouth's chance."}}
-foreign = data.load("rendered", split="gallery").grey().resize(64) if known else test
+foreign = data.load("rendered", split="gallery").grey().resize(64) if source == DATA else test
 masks, where = part_masks(foreign)
 rows = []
 for k, part in enumerate(PARTS if masks else ()):
@@ -898,18 +911,14 @@ class Related(NamedTuple):
     weights: torch.Tensor
     maps: torch.Tensor
 
-def halve(channels, out):
-    """Half the size: a convolution of 4 by 4, centred between pixels as the generators' are."""
-    return [nn.Conv2d(channels, out, 4, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+def local_features(in_channels=1):
+    """LFE: (B, in_channels, H, W) -> (B, 48, H / 4, W / 4)."""
+    return nn.Sequential(*halve(in_channels, 16), *halve(16, 32), nn.Conv2d(32, 48, 3, padding=1, bias=False), nn.BatchNorm2d(48), nn.ReLU())
 
-def local_features():
-    """LFE: (B, 1, H, W) -> (B, 48, H / 4, W / 4)."""
-    return nn.Sequential(*halve(1, 16), *halve(16, 32), nn.Conv2d(32, 48, 3, padding=1, bias=False), nn.BatchNorm2d(48), nn.ReLU())
-
-def global_features(width, features):
-    """GFE: (B, 1, H, W) -> (B, features), by way of 2 by 2 places; width multiplies the channels."""
+def global_features(width, features, in_channels=1):
+    """GFE: (B, in_channels, H, W) -> (B, features), by way of 2 by 2 places; width multiplies the channels."""
     wide = [int(width * c) for c in (16, 32, 64, 96)]
-    layers = [layer for pair in zip((1, *wide), wide, strict=False) for layer in halve(*pair)]
+    layers = [layer for pair in zip((in_channels, *wide), wide, strict=False) for layer in halve(*pair)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(4 * wide[-1], features))
 
 # %% tags=["method"]
@@ -924,15 +933,15 @@ def fuse(units, relation, rru):
 
 # %% tags=["method"]
 class LocalGlobalRelationNetwork(nn.Module):
-    """forward(x (B, 1, H, W), maps=None) -> Related. maps (B, 2, H / 4, W / 4): cached ones, in place of the generators'.
+    """forward(x (B, in_channels, H, W), maps=None) -> Related. maps (B, 2, H / 4, W / 4): cached ones, in place of the generators'.
 
     relation: "learned" weights, "fixed" ones, "concat" (side by side) or "none" (face alone). uniform: maps of ones."""
-    def __init__(self, eyes, mouth, num_classes, relation="learned", uniform=False, width=1.0, features=64):
+    def __init__(self, eyes, mouth, num_classes, relation="learned", uniform=False, width=1.0, features=64, in_channels=1):
         super().__init__()
-        self.relation, self.uniform, self.gfe = relation, uniform, global_features(width, features)
+        self.relation, self.uniform, self.gfe = relation, uniform, global_features(width, features, in_channels)
         self.eyes, self.mouth, seen = freeze(eyes), freeze(mouth), (3 if relation == "concat" else 1) * features
         self.rru = RelationalReasoningUnit(features) if relation == "learned" else None
-        self.lfe = None if relation == "none" else local_features()
+        self.lfe = None if relation == "none" else local_features(in_channels)
         self.heads, self.classifier = nn.ModuleList(nn.Linear(48, features) for _ in range(2 if self.lfe else 0)), nn.Linear(seen, num_classes)
 
     def forward(self, x, maps=None):
@@ -1116,7 +1125,7 @@ for name, (_, other) in steps.items():
         by_seed = [(row["a"], row["b"]) for row in compared if row["contrast"] == name]
         gain = evaluation.paired_seeds(*zip(*by_seed, strict=True))
         slug = other["variant"].replace(", ", "_").replace(" ", "_")
-        record(**{f"gain_over_{slug}": gain.mean}, n=gain.n, interval=(gain.low, gain.high))
+        record(**{f"gain_over_{slug}": gain.mean}, n=gain.n, interval=None if np.isnan(gain.low) else (gain.low, gain.high))
 contrasts.show("steps", compared)
 
 # %% [markdown]

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -304,6 +305,8 @@ def test_the_film_shows_the_same_faces_after_each_epoch(m, tmp_path):
     fit = m.train_generator(weak, "mouth", "healthy", 0, epochs * count, growth=4, directory=tmp_path)
     assert len(m.weak_split(weak["valid"], "mouth")) > 1024  # so that an epoch ends with several batches
     images, shots = torch.load(tmp_path / "maps.pt")
+    again = m.train_generator(weak, "mouth", "healthy", 0, epochs * count, growth=4, directory=tmp_path)
+    assert len(again.history) == epochs and len(torch.load(tmp_path / "maps.pt")[1]) == epochs
     assert shots.shape == (epochs, 6, 16, 16)
     with torch.no_grad():
         last = fit.best(training.normalise(images)).map[:, 0]
@@ -422,9 +425,12 @@ def test_freezing_stops_weights_and_buffers_even_in_a_training_parent(m):
         parent(torch.randn(4, 1, 64, 64))
     assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
     assert not any(parameter.requires_grad for parameter in made.parameters())
-    copied = copy.deepcopy(parent).train()
-    assert copied.training and not any(module.training for module in copied[0].modules())
-    assert copied[0].eval() is copied[0]
+    for module in parent.modules():
+        module.train()
+    for copied in (copy.deepcopy(parent), pickle.loads(pickle.dumps(parent))):
+        copied.train()
+        assert copied.training and not any(module.training for module in copied[0].modules())
+        assert copied[0].eval() is copied[0]
     other = generator(m)
     kept = {name: value.clone() for name, value in other.state_dict().items()}
     other.requires_grad_(False).train()(torch.randn(4, 1, 64, 64))  # stopping gradients alone is not enough

@@ -306,7 +306,8 @@ def test_the_film_shows_the_same_faces_after_each_epoch(m, tmp_path):
     assert len(m.weak_split(weak["valid"], "mouth")) > 1024  # so that an epoch ends with several batches
     images, shots = torch.load(tmp_path / "maps.pt")
     again = m.train_generator(weak, "mouth", "healthy", 0, epochs * count, growth=4, directory=tmp_path)
-    assert len(again.history) == epochs and len(torch.load(tmp_path / "maps.pt")[1]) == epochs
+    assert len(again.history) == epochs
+    assert len(torch.load(tmp_path / "maps.pt")[1]) == epochs
     assert shots.shape == (epochs, 6, 16, 16)
     with torch.no_grad():
         last = fit.best(training.normalise(images)).map[:, 0]

@@ -9,7 +9,7 @@ import torch
 from fer_teach import chapters, checks, data, datasheet, evaluation, paths
 from fer_teach.data import ferplus
 from fer_teach.faces.expressions import CLASSES, PATTERNS
-from fer_teach.faces.facs import CODES, action
+from fer_teach.faces.facs import CODES, action, mesh_units
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,13 @@ def test_a_portrait_moves_where_the_unit_is(m):
     change = (smile - rest).abs().sum((0, 2))  # by row
     assert change[32:].sum() > 4 * change[:24].sum()
     assert sitter[0].glasses == "none"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_unit_has_something_to_show_alone(m, code):
+    half, full = (mesh_units(m.visible(**{code: a})) for a in (0.5, 1.0))
+    assert np.abs(full).max() > 0.3
+    np.testing.assert_allclose(2 * half, full, atol=1e-6)
 
 
 def test_aligned_landmarks_forget_shift_turn_and_size(m, faces):

@@ -13,12 +13,13 @@ help:  ## list every target
 
 env: $(STAMP)  ## make .venv with the locked packages (every other target calls this first)
 
-# A half-made environment has no stamp and is completed; one that is not usable at all is made anew.
+# A half-made environment has no stamp and is completed; one that is not usable at all is made anew. pip draws its bars in a terminal alone.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making $(VENV)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
-	@echo "installing the locked packages into $(VENV) (some minutes the first time)"
-	$(BIN)/python -m pip install --quiet --progress-bar on -r requirements.lock
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making $(VENV)"; bash scripts/make_venv.sh $(PYTHON) $(VENV); }
+	@echo "installing the locked packages into $(VENV) (some gigabytes, some minutes the first time)"
+	@set -o pipefail; install="$(BIN)/python -m pip install -r requirements.lock"; echo "$$install"; \
+	if [ -t 1 ]; then $$install; else $$install | { grep --line-buffered -v '^Requirement already satisfied' || true; }; fi
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 

@@ -6,7 +6,8 @@ DIR holds FERPlus. Rows: real (trained on FERPlus), rendered, mixed (both), real
 (these and the rendered faces). Real faces are measured on FERPlus's valid split; its test split is never read.
 Rendered faces are measured on the packed test split, every class equally often. "corrected" divides the network's
 probabilities by the class shares it was trained on and multiplies by those of the test faces. Trainings are kept under
---keep and go on after a stop.
+--keep and go on after a stop. The network is ResidualEmotion of chapter 01 as it stands; every row says which that was
+(a hash of its code, its number of parameters), and a changed network starts anew.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fer_teach.record import device
 AUGMENT = training.Augment(flip=0.5, shift=0.06, rotate=8, scale=0.08, brightness=0.1, contrast=0.25, erase=0.2)
 SHOWN = ("accuracy", "balanced_accuracy")
 STEPS = 2400  # of 128 images, for every row, so that no row trains longer than another
+CHAPTER, NETWORK = "01_deep_emotion", "ResidualEmotion"
 
 
 def balanced(split, seed):
@@ -43,6 +45,13 @@ def joined(*splits):
     images, labels = (torch.cat([getattr(s, name) for s in splits]) for name in ("images", "labels"))
     bare = dict.fromkeys(("subjects", "votes", "landmarks", "masks", "action_units", "attributes"))
     return replace(splits[0], images=images, labels=labels, **bare)
+
+
+def network():
+    """A new network of the chapter for eight classes, and what says which one it is."""
+    made = getattr(chapters.load(CHAPTER), NETWORK)(8)
+    code, parameters = chapters.method_hash(CHAPTER, {NETWORK}), sum(p.numel() for p in made.parameters())
+    return made, {"network": f"{CHAPTER}.{NETWORK}", "code": code, "parameters": parameters}
 
 
 def shares(labels):
@@ -86,7 +95,6 @@ def main():
         "mixed5": joined(*[few] * 3, drawn["train"]),
     }
     tests = {"real": real["valid"], "rendered": balanced(drawn["test"], 0), "rendered_all": drawn["test"]}
-    chapter = chapters.load("01_deep_emotion")
     majority = {name: float(shares(test.labels).max()) for name, test in tests.items()}
     done = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
     done |= {
@@ -98,6 +106,7 @@ def main():
     for row in options.rows:
         train = sets[row]
         torch.manual_seed(options.seed)
+        made, about = network()
         recipe = training.Recipe(
             epochs=max(1, round(STEPS * 128 / len(train))),
             lr=3e-3,
@@ -108,11 +117,12 @@ def main():
             augment=AUGMENT,
         )
         fit = training.fit(
-            chapter.ResidualEmotion(8), train, real["valid"] if row != "rendered" else drawn["valid"],
+            made, train, real["valid"] if row != "rendered" else drawn["valid"],
             loss=lambda logits, target, model: F.cross_entropy(logits, target), recipe=recipe, seed=options.seed,
-            directory=options.keep / f"{row}-{options.seed}-{train.fingerprint}",
+            directory=options.keep / f"{row}-{options.seed}-{train.fingerprint}-{about['code']}",
         )  # fmt: skip
-        result = {"row": row, "seed": options.seed, "trained_on": len(train), "minutes": round(fit.seconds / 60, 1)}
+        result = {"row": row, "seed": options.seed, **about, "trained_on": len(train)}
+        result["minutes"] = round(fit.seconds / 60, 1)
         result |= {name: measure(fit.best, train, test) for name, test in tests.items()}
         done["rows"] = [r for r in done["rows"] if (r["row"], r["seed"]) != (row, options.seed)] + [result]
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,16 +102,32 @@ def _build(stage: Path, scratch: Path) -> Path:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     run = "from jupyter_book.cli.main import main; main()"
-    options = ["build", str(stage), "--path-output", str(scratch), "-W", "-n", "--keep-going", "-q"]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", run, *options]
-    done = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    options = ["build", str(stage), "--path-output", str(scratch), "-W", "-n", "--keep-going"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
+    status, said = _follow([sys.executable, "-c", run, *options], environment)
     built = scratch / "_build" / "html"
-    if done.returncode or not (built / "index.html").is_file():
-        said = done.stdout.strip().splitlines()
-        told = [line for line in said if "WARNING" in line or "ERROR" in line] or said[-40:]
-        raise FerTeachError("jupyter-book could not publish the book:\n" + "\n".join(told))
+    if status or not (built / "index.html").is_file():
+        raise FerTeachError("jupyter-book could not publish the book:\n" + "\n".join(said))
     return built
+
+
+def _follow(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:
+    """Run the builder, show how far it is with the pages, and return its exit status and what it said besides."""
+    said = []
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, env=environment, text=True, errors="replace", **pipes) as running:
+        for line in running.stdout:
+            line = _COLOUR.sub("", line).rstrip()
+            if _SHOWN.match(line):
+                print(line, flush=True)
+            elif line and not _COUNTER.match(line):
+                said.append(line)
+    return running.returncode, said
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_COUNTER = re.compile(r"[a-z ]+\.\.\. *\[ *\d+%\]")
+_SHOWN = re.compile(r"(reading sources|writing output)\.\.\. *\[|making the site light")
 
 
 def _files(toc: dict) -> Iterator[str]:

@@ -83,14 +83,18 @@ figures.gallery(gallery.images[both], [CLASSES[c] for c in gallery.labels[both].
 # %%
 used = {code: [name for name in CLASSES if any(code in p.units for p in PATTERNS[name])] for code in CODES}
 rows = [
-    {"Unit": unit.code, "Name": unit.name, "Muscles": unit.muscles, "Expressions that use it": ", ".join(used[unit.code]) or "none"}
+    {"Unit": unit.code, "Name": unit.name, "Muscles": unit.muscles,
+     "Moves in the model, by": "\n".join(f"{moved} {weight:g}" for moved, weight in unit.weights.items()),
+     "Expressions that use it": ", ".join(used[unit.code]) or "none"}
     for unit in sorted(UNITS, key=lambda unit: int(unit.code[2:]))
 ]
-Table("Action units", "As the rendered faces have them. The last column is read from the recipes of the expressions.", rows)
+about = "As the rendered faces have them. A star stands for Left and Right. The last column is read from the recipes of the expressions."
+Table("Action units", about, rows)
 
 # %% [markdown]
 # A unit moves a face along a fixed direction. A mesh at rest, $v_0$, has a displacement $b_u$ for each small movement $u$ of the model; a matrix $W$
-# says which of them an action unit sets off. With the intensities $a$ of the units, 0 for absent and 1 for as strong as can be,
+# says which of them an action unit sets off, and how far: the fourth column of the table. With the intensities $a$ of the units, 0 for absent and 1 for
+# as strong as can be,
 #
 # $$v(a) = v_0 + \sum_u (W a)_u\, b_u \tag{1}$$
 
@@ -105,6 +109,10 @@ def portrait(person, shown, size=128):
     image = render(person[0], shown, View(zoom=1.06), size=size, texture=person[1]).image  # (size, size, 3) in 0..1
     return torch.from_numpy((255 * image).round().astype(np.uint8)).permute(2, 0, 1)
 
+def visible(**intensities):
+    """An action by code, both sides alike; only AU30, which would cancel itself, moves the jaw to one side."""
+    return action(**{code: (a, 0.0) if code == "AU30" else a for code, a in intensities.items()})
+
 # %% [markdown]
 # If equation 1 holds, half the intensity gives half the displacement.
 
@@ -114,20 +122,19 @@ rest, half, full = (pose_mesh(model[0], action(AU12=a)) for a in (0, 0.5, 1))  #
 np.testing.assert_allclose(2 * (half - rest), full - rest, atol=1e-5)
 
 # %% mystnb={"image": {"alt": "The same rendered face many times: at rest, then with each action unit alone at full strength, its code above. Brows, lids, cheeks, lips and jaw move one at a time."}}
-shown = {"at rest": action()}
-for code in sorted(CODES, key=lambda code: int(code[2:])):
-    shown[code] = action(**{code: (1.0, 0.0) if code == "AU30" else 1.0})  # the jaw moves to one side
+ordered = sorted(CODES, key=lambda code: int(code[2:]))
+shown = {"at rest": action()} | {code: visible(**{code: 1.0}) for code in ordered}
 figures.gallery([portrait(model, a, 104) for a in shown.values()], list(shown), columns=9, size=1.0)
 
 # %% [markdown]
-# Move one unit at a time. (The page shows pictures drawn beforehand; with a kernel all twelve move the same face together.)
+# Move one unit at a time; the table above tells its name. (The page shows pictures drawn beforehand; with a kernel all sliders move the same face
+# together.)
 
 # %%
 def move(**intensities):
-    return to_pil_image(portrait(model, action(**intensities), 100))
+    return to_pil_image(portrait(model, visible(**intensities), 100))
 
-chief = ["AU1", "AU2", "AU4", "AU5", "AU6", "AU9", "AU10", "AU12", "AU14", "AU15", "AU20", "AU26"]
-figures.sliders(move, "A rendered face in which one action unit grows", **dict.fromkeys(chief, (0, 1, 0.5, 0)))
+figures.sliders(move, "A rendered face in which one action unit grows", **dict.fromkeys(ordered, (0, 1, 0.5, 0)))
 
 # %% [markdown]
 # ## From units to emotions

@@ -1,5 +1,6 @@
 """Proofs of chapter 00, on the chapter's own method cells, and of its exercises' checks and the datasheet's counts."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from fer_teach import chapters, checks, data, datasheet, evaluation, paths
 from fer_teach.data import ferplus
 from fer_teach.faces.expressions import CLASSES, PATTERNS
-from fer_teach.faces.facs import CODES, action
+from fer_teach.faces.facs import CODES, action, mesh_units
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,13 @@ def test_a_portrait_moves_where_the_unit_is(m):
     assert sitter[0].glasses == "none"
 
 
+@pytest.mark.parametrize("code", CODES)
+def test_every_unit_has_something_to_show_alone(m, code):
+    half, full = (mesh_units(m.visible(**{code: a})) for a in (0.5, 1.0))
+    assert np.abs(full).max() > 0.3
+    np.testing.assert_allclose(2 * half, full, atol=1e-6)
+
+
 def test_aligned_landmarks_forget_shift_turn_and_size(m, faces):
     points = faces.landmarks.double()
     turn = torch.tensor([[0.8, -0.6], [0.6, 0.8]], dtype=torch.double)
@@ -181,6 +189,19 @@ def test_the_datasheet_tells_what_was_measured():
     assert stored["data"]["train"] == data.load("rendered", split="train").grey().resize(48).fingerprint
     gallery = json.loads((paths.results() / "rendered/landmarks.json").read_text())
     assert gallery["data"] == data.load("rendered", split="gallery").fingerprint
+
+
+def test_the_transfer_benchmark_says_which_network_it_trains(monkeypatch):
+    file = paths.root() / "benchmarks/transfer.py"
+    described = importlib.util.spec_from_file_location("transfer", file)
+    transfer = importlib.util.module_from_spec(described)
+    described.loader.exec_module(transfer)
+    made, about = transfer.network()
+    assert about["code"] == chapters.method_hash("01_deep_emotion", {"ResidualEmotion"})
+    assert about["parameters"] == sum(p.numel() for p in made.parameters())
+    whole = chapters.method_code("01_deep_emotion")
+    monkeypatch.setattr(chapters, "method_code", lambda name: whole.replace("F.avg_pool2d(x, 2)", "F.max_pool2d(x, 2)"))
+    assert transfer.network()[1]["code"] != about["code"]
 
 
 def test_the_datasheet_says_what_has_not_been_run(tmp_path, monkeypatch):

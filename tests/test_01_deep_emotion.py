@@ -1,19 +1,22 @@
 """Proofs of chapter 01, written from the method's description alone and run on the chapter's own method cells."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fer_teach import chapters
+from fer_teach import chapters, data, figures
 
+NAME = "01_deep_emotion"
 TRANSFORMS = ["image", "features", None]
 SIDE = 48
 
 
 @pytest.fixture(scope="module")
 def m():
-    return chapters.load("01_deep_emotion")
+    return chapters.load(NAME)
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +165,26 @@ def test_gradcheck_through_the_spatial_transformer(m):
     pixels = (F.affine_grid(theta, [1, 1, SIDE, SIDE], align_corners=False) + 1) * SIDE / 2 - 0.5
     assert (pixels - pixels.round())[0, 14:26, 14:26].abs().min() > 1e-5
     assert torch.autograd.gradcheck(through, (patch, theta))
+
+
+def test_the_sliders_reach_every_theta_that_does_not_mirror(m):
+    for _ in range(20):
+        theta = torch.eye(2, 3) + 0.3 * torch.randn(2, 3)
+        (a, b), (c, d) = theta[:, :2].tolist()
+        stretch = (a**2 + c**2) ** 0.5
+        if a * d - b * c < 0.1:
+            continue
+        tall = stretch / (a * d - b * c)  # scale_y
+        found = m.theta_for(
+            shift_x=theta[0, 2].item(),
+            shift_y=theta[1, 2].item(),
+            angle=math.degrees(math.atan2(c, a)),
+            scale_x=1 / stretch,
+            scale_y=tall,
+            shear=(a * b + c * d) / stretch * tall,
+        )
+        torch.testing.assert_close(found, theta[None], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(m.theta_for(), torch.eye(2, 3)[None])
 
 
 # The modules
@@ -428,6 +451,26 @@ def test_the_map_leaves_images_model_and_graph_alone(m):
     assert torch.equal(*drops)  # without dropout, whatever the mode was
     assert torch.equal(x, before)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+# A test split that lacks classes, as small ones do
+
+
+def test_a_chapter_without_a_happy_test_face_shows_the_others(m, monkeypatch):
+    test = data.load("rendered", split="test").grey().resize(SIDE)
+    gone = {test.classes.index(name) for name in ("neutral", "happiness")}
+    test = test[torch.tensor([c not in gone for c in test.labels.tolist()])]
+    shown = []
+    monkeypatch.setattr(figures, "gallery", lambda images, titles, **_: shown.append((len(images), titles)))
+    held = {"test": test, "classes": test.classes, "PROFILE": "quick", "model": m.DeepEmotion(8).eval()}
+    held |= {"probabilities": F.one_hot(test.labels, 8), "evaluation": m.evaluation}
+    run = {**vars(m), **held}
+    for start in ("held = ", "right = ", "from captum", "happy = "):
+        (code,) = (cell.source for cell in chapters.cells(NAME) if cell.source.startswith(start))
+        exec(code, run)
+    left = [name for name in test.classes if name not in ("neutral", "happiness")]
+    assert shown == [(6, left)] * 3
+    assert not run["happy"].any()
 
 
 # Evaluation

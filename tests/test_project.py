@@ -68,6 +68,15 @@ def test_nothing_of_this_machine_is_committed():
         assert not found, f"{path.relative_to(ROOT)} names {found}"
 
 
+def test_a_hook_finds_its_program_without_an_activated_environment():
+    (held,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    listed = {canonical(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]}
+    for hook in held["hooks"]:
+        program = hook["entry"].split()[0]
+        assert program.startswith(".venv/bin/"), hook["id"]
+        assert Path(program).name in listed | set(PROJECT["scripts"]), hook["id"]
+
+
 def test_make_help_lists_every_target():
     makefile = (ROOT / "Makefile").read_text()
     (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, flags=re.M)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from docutils import nodes
 from fer_slim import pack_pictures, slim, unspan
+from sphinx.util import logging
 
 _VENDORED = Path(__file__).resolve().parent.parent / "_vendor"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -103,6 +104,7 @@ def drop_unused(app, exception) -> None:
         shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
         for path in [*static.rglob("*.map"), static / "refresh.py"]:
             path.unlink(missing_ok=True)
+        logging.getLogger(__name__).info("making the site light ...")  # fer_teach.publish shows this line
         for lighten in (slim, unspan, pack_pictures):
             lighten(Path(app.outdir))
 

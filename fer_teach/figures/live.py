@@ -19,7 +19,8 @@ def sliders(function, alt: str, /, **ranges):
     return _twins(function, alt, ranges) if VARIABLE in os.environ else _live(function, ranges)
 
 
-_GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(min(13rem,100%),1fr));gap:0 1.2rem"
+_GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(min({}rem,100%),1fr));gap:0 1.2rem"
+_COLUMNS = {240: 13, 480: 20}  # twins narrower than so many pixels stand side by side: rem a column
 
 
 def _twins(function, alt: str, ranges: dict):
@@ -28,8 +29,9 @@ def _twins(function, alt: str, ranges: dict):
     class Twins(list):
         def _repr_html_(self) -> str:
             inner = "".join(made._repr_html_() for made in self)
-            small = len(self) > 1 and all(made.width < 240 for made in self)  # such twins stand side by side
-            return f'<div style="{_GRID}">{inner}</div>' if small else inner
+            widest = max(made.width for made in self)
+            column = next((rem for below, rem in _COLUMNS.items() if widest < below), None)
+            return f'<div style="{_GRID.format(column)}">{inner}</div>' if column and len(self) > 1 else inner
 
     made = Twins()
     for name, (low, high, step, start) in ranges.items():

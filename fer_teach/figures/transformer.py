@@ -25,16 +25,17 @@ def mesh(axis, grid, image=None, step: int = 6) -> None:
     axis.axis("off")
 
 
-def transform_panel(image, grid, warped, change: dict[str, float]):
-    """One state of a spatial transformer: the mesh over the input, what it reads, and the change in words."""
+def transform_panel(image, grid, warped, theta):
+    """One state of a spatial transformer: the mesh over the input, what it reads, and theta (2, 3) above."""
     with plt.rc_context({"figure.constrained_layout.use": False}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(5.6, 3.1))
-        figure.subplots_adjust(0.02, 0.02, 0.98, 0.8, wspace=0.06)
+        figure, (left, right) = plt.subplots(1, 2, figsize=(3.7, 2.5))
+        figure.subplots_adjust(0.02, 0.02, 0.98, 0.72, wspace=0.06)
     mesh(left, grid, image)
-    left.set_title("where it reads", loc="center")
+    left.set_title("where it reads", loc="center", fontsize=11)
     show(right, warped)
-    right.set_title("what it reads", loc="center")
-    figure.suptitle(", ".join(f"{name} {value:g}" for name, value in change.items()), fontsize=12)
+    right.set_title("what it reads", loc="center", fontsize=11)
+    rows = ("  ".join(f"{value:5.2f}" for value in row) for row in np.asarray(theta).round(2) + 0.0)  # no -0.00
+    figure.suptitle("\n".join(rows), fontsize=11, family="monospace")
     return done(figure)
 
 

@@ -1,0 +1,97 @@
+"""`make env` where Python lacks ensurepip, pip or both; a fake Python plays that, so nothing is installed."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# What this Python can do stands in $CAN; it writes what it was asked into $ASKED.
+PYTHON = r"""#!/bin/bash
+echo "python $*" >> "$ASKED"
+can() { [[ " $CAN " == *" $1 "* ]]; }
+environment() { mkdir -p "$1/bin" && cp "$0" "$1/bin/python" && touch "$1/bin/pip-is-here"; }
+case "$*" in
+  *"import sys; print("*) echo python3.12-venv ;;
+  -c*) ;;
+  "-m venv "*)
+      if can ensurepip || [ -f "$ASKED.package" ]; then environment "$3"; exit; fi
+      mkdir -p "$3/bin"; cp "$0" "$3/bin/python";
+      echo "ensurepip is not available"; echo "Failing command: $0"; exit 1 ;;
+  "-m pip --version") [ -f "$(dirname "$0")/pip-is-here" ] ;;
+  "-m pip install"*"--target"*) can pip || { echo "No module named pip" >&2; exit 1; }; mkdir -p "${*: -2:1}" ;;
+  "-m virtualenv"*) [ -d "$PYTHONPATH" ] && environment "${@: -1}" ;;
+  "-m pip install -r"*) echo "Requirement already satisfied: torch"; echo "Collecting numpy"
+      can install || { echo "ERROR: no space left"; exit 1; } ;;
+esac
+"""
+ID = '#!/bin/bash\necho "$USER_ID"\n'
+APT = '#!/bin/bash\necho "apt-get $*" >> "$ASKED"\nif [ "$1" = install ]; then touch "$ASKED.package"; fi\n'
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make(what this Python can do, user) -> the finished `make env`, what was asked for."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "tools").mkdir()
+    for name in ("Makefile", "scripts/make_venv.sh", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    for name, text in (("python3", PYTHON), ("id", ID), ("apt-get", APT)):
+        (tmp_path / "tools" / name).write_text(text)
+        (tmp_path / "tools" / name).chmod(0o755)
+
+    def run(can, user=1000):
+        alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        told = {"CAN": can, "USER_ID": str(user), "ASKED": str(tmp_path / "asked")}
+        told["PATH"] = f"{tmp_path / 'tools'}:{os.environ['PATH']}"
+        command = ["make", "env", f"PYTHON={tmp_path / 'tools/python3'}"]
+        done = subprocess.run(command, cwd=tmp_path, env=alone | told, capture_output=True, text=True)
+        assert not (tmp_path / ".venv.virtualenv").exists()
+        return done, (tmp_path / "asked").read_text().splitlines()
+
+    return run
+
+
+def test_a_python_with_ensurepip_needs_nothing_else(make, tmp_path):
+    done, asked = make("ensurepip install")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / ".venv/.ready").is_file()
+    assert not any("virtualenv" in line.replace(".venv.virtualenv", "") or "apt-get" in line for line in asked)
+    assert "Collecting numpy" in done.stdout
+    assert "already satisfied" not in done.stdout
+
+
+def test_without_ensurepip_virtualenv_steps_in_beside_the_user_s_python(make, tmp_path):
+    done, asked = make("pip install")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / ".venv/.ready").is_file()
+    assert any("pip install" in line and "--target .venv.virtualenv virtualenv" in line for line in asked)
+    assert not any("apt-get" in line for line in asked)
+
+
+def test_without_pip_root_gets_debian_s_package(make, tmp_path):
+    done, asked = make("install", user=0)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / ".venv/.ready").is_file()
+    assert "apt-get install -y -q --no-install-recommends python3.12-venv" in asked
+
+
+def test_where_no_way_leads_on_one_message_says_so_and_nothing_half_made_stays(make, tmp_path):
+    done, asked = make("install")
+    assert done.returncode != 0
+    assert not (tmp_path / ".venv").exists()
+    assert "Install the package python3.12-venv (Debian, Ubuntu) or name another Python" in done.stderr
+    for said in ("venv: ensurepip is not available", "virtualenv: No module named pip", "package: not root"):
+        assert said in done.stderr
+    assert not any("apt-get" in line or "-r requirements.lock" in line for line in asked)
+
+
+def test_a_failed_install_fails_and_is_completed_the_next_time(make, tmp_path):
+    done, _ = make("ensurepip")
+    assert done.returncode != 0
+    assert "no space left" in done.stdout
+    assert not (tmp_path / ".venv/.ready").exists()
+    done, asked = make("ensurepip install")
+    assert done.returncode == 0, done.stderr
+    assert sum("-m venv" in line for line in asked) == 1

@@ -1,0 +1,34 @@
+"""Publishing: what is seen while the builder works, and what is told where it fails."""
+
+import sys
+
+import pytest
+
+from fer_teach import publish
+from fer_teach.errors import FerTeachError
+
+BUILDER = r"""
+import sys
+print("\x1b[01mRunning Sphinx\x1b[39;49;00m")
+print("\x1b[01mreading sources... \x1b[39;49;00m[ 50%] \x1b[35mbook/index\x1b[39;49;00m")
+print("book/index.md:3: WARNING: nothing is there", file=sys.stderr, flush=True)
+print("  it says why on a second line")
+print("copying images... [ 10%] face.png")
+print("writing output... [100%] notebooks/01_deep_emotion")
+sys.exit(int(sys.argv[1]))
+"""
+
+
+def test_the_builder_s_counters_are_shown_and_the_rest_is_kept(capsys):
+    status, said = publish._follow([sys.executable, "-u", "-c", BUILDER, "3"], {})
+    shown = capsys.readouterr().out.splitlines()
+    assert status == 3
+    assert shown == ["reading sources... [ 50%] book/index", "writing output... [100%] notebooks/01_deep_emotion"]
+    warned = ["book/index.md:3: WARNING: nothing is there", "  it says why on a second line"]
+    assert said == ["Running Sphinx", *warned]
+
+
+def test_a_failed_build_tells_everything_that_was_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(publish, "_follow", lambda command, environment: (1, ["first", "x: WARNING: y", "last"]))
+    with pytest.raises(FerTeachError, match="first\nx: WARNING: y\nlast"):
+        publish._build(tmp_path, tmp_path / "sphinx")

@@ -430,7 +430,8 @@ def test_freezing_stops_weights_and_buffers_even_in_a_training_parent(m):
         module.train()
     for copied in (copy.deepcopy(parent), pickle.loads(pickle.dumps(parent))):
         copied.train()
-        assert copied.training and not any(module.training for module in copied[0].modules())
+        assert copied.training
+        assert not any(module.training for module in copied[0].modules())
         assert copied[0].eval() is copied[0]
     other = generator(m)
     kept = {name: value.clone() for name, value in other.state_dict().items()}

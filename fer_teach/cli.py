@@ -170,7 +170,11 @@ def _data_list(options) -> None:
 def _data_check(options) -> None:
     from .data import check
 
-    print(check.report_text(options.name, options.root))
+    report = check.check(options.name, options.root)
+    print(report, flush=True)
+    if report.failed:
+        why = "\n".join(f"No split {split!r}: {report.missing[split]}" for split in report.failed)
+        raise FerTeachError(f"{options.name} is not whole.\n{why}")
 
 
 def _faces_render(options) -> None:

@@ -256,3 +256,5 @@ def _state(known: Entry, root) -> str:
             return f"found in {import_module(f'fer_teach.data.{known.module}').find(roots(known.name, root))}"
     except DataError:
         return "not found"
+    except PermissionError as error:
+        return f"no permission to read {error.filename}"

@@ -74,7 +74,9 @@ def run(
     threads: of the processor, that the chapter computes with (default: what OMP_NUM_THREADS says, or all). Raises
     FerTeachError with the failing cell's source, the error and the path of the partial notebook.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    paths.writable(out)
+    if keep:
+        paths.writable(keep)
     with FileLock(out / f".{chapter}.lock"):
         return _run(chapter, settings, out, force, keep, threads, say)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -258,3 +259,37 @@ def test_regress_fails_on_drift_and_baseline_shows_the_difference(tiny_book, cap
     assert cli.main(["baseline", "07_tiny", *out]) == 0
     assert "drift" in capsys.readouterr().out
     assert cli.main(["regress", *out]) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"schema": 1, "chapter": "07_tiny", "profile": "quick", "data": {}, "seed": 0}',
+        '{"schema": 1, "chapter": "07", "profile": "quick", "data": {}, "seed": 0, "metrics": {"a": {"value": 1}}}',
+        "[]",
+        "{",
+        "",
+    ],
+)
+def test_a_damaged_baseline_is_one_sentence(tiny_book, content):
+    regress.baseline_path("07_tiny").write_text(content)
+    with pytest.raises(FerTeachError, match="07_tiny.json is no baseline"):
+        regress.lines_for("07_tiny", {})
+
+
+def test_the_committed_baselines_fit_their_schema():
+    for chapter in chapters.names():
+        assert regress.read_baseline(chapter)["chapter"] == chapter
+
+
+@pytest.mark.parametrize("option", ["--out", "--keep"])
+def test_a_place_that_cannot_be_written_is_one_sentence(tiny_book, option, capsys):
+    (tiny_book / "file").write_text("")
+    rest = [] if option == "--out" else ["--out", str(tiny_book / "out")]
+    assert cli.main(["run", "07_tiny", *rest, option, str(tiny_book / "file")]) == 2
+    assert f"Cannot write to {tiny_book / 'file'}: it is no folder" in capsys.readouterr().err
+
+
+def test_an_out_without_permission_is_one_sentence(nobody):
+    with pytest.raises(FerTeachError, match="Cannot write to /usr/mine: Permission denied"):
+        runner.run("07_tiny", runner.Settings(), Path("/usr/mine"))

@@ -203,6 +203,11 @@ def roots(name: str, root: str | os.PathLike | None) -> list[Path]:
         raise DataError(f"No permission to read {error.filename or base}. Give yourself read access to it.") from error
 
 
+def places(name: str, root: str | os.PathLike | None) -> list[Path] | None:
+    """`roots`, or None where the faces that the package carries are meant: "rendered" without a root."""
+    return None if name == "rendered" and root is None else roots(name, root)
+
+
 _INNER = {"ferplus": ("ferplus", "FERPlus", "data", "fer2013"), "fer2013": ("fer2013", "ferplus", "FERPlus", "data")}
 
 

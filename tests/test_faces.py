@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from fer_teach import cli, data
-from fer_teach.data import packed, rendered
+from fer_teach.data import catalog, packed, rendered
 from fer_teach.data.dataset import pixel_keys
-from fer_teach.errors import DataError, FerTeachError
+from fer_teach.errors import DataError, DataWarning, FerTeachError
 from fer_teach.faces import facs, pack, plan, produce
 from fer_teach.faces.expressions import CLASSES, PATTERNS, sample_expression, sample_votes
 from fer_teach.faces.head import FILE, head
@@ -265,6 +265,77 @@ def test_damaged_shards_are_named(mine, damage, words):
     with pytest.raises(DataError) as caught:
         produce.collect(mine)
     assert words in str(caught.value)
+
+
+def test_own_faces_are_split_by_person(shards, own_cache, monkeypatch):
+    whole = produce.collect(shards)
+    splits = data.splits("rendered", shards)
+    people = [set(split.subjects.tolist()) for split in splits.values()]
+    assert all(people)
+    assert len(set.union(*people)) == sum(map(len, people)) == 5
+    assert sum(map(len, splits.values())) == 30
+    for split in splits.values():
+        chosen = np.flatnonzero(np.isin(whole["subjects"], split.subjects.unique()))
+        assert (split.images.numpy() == whole["images"][chosen]).all()
+        assert (split.labels.numpy() == whole["labels"][chosen]).all()
+        assert (split.landmarks.numpy() == whole["landmarks"][chosen]).all()
+        assert (split.masks["mouth"].numpy() == whole["mask_mouth"][chosen]).all()
+        assert (split.attributes["yaw"].numpy() == whole["attribute_yaw"][chosen]).all()
+        assert (split.action_units["AU12"].numpy() == whole["action_units"][chosen, facs.CODES.index("AU12")]).all()
+        assert (split.votes.numpy() == whole["votes"][chosen]).all()
+    packs = data.load("rendered", split="test")
+    for kind in ("masks", "attributes", "action_units"):
+        assert {k: v.dtype for k, v in getattr(packs, kind).items()} == {
+            k: v.dtype for k, v in getattr(splits["test"], kind).items()
+        }
+    again = data.splits("rendered", shards)
+    assert [split.fingerprint for split in again.values()] == [split.fingerprint for split in splits.values()]
+    monkeypatch.setenv("FER_TEACH_DATA", str(shards))
+    assert data.load("rendered", split="test").size == (64, 64)  # the packed ones, unless a root is given
+
+
+def test_own_faces_that_are_not_all_there_are_refused(mine, own_cache, tmp_path, capsys):
+    check = ["data", "check", "rendered", "--root"]
+    assert cli.main([*check, str(mine)]) == 0
+    said = capsys.readouterr().out
+    assert f"rendered: found in {mine}" in said
+    assert "Nothing odd" in said or "has no image of" in said
+    (mine / "shard-0002.npz").unlink()
+    for root, words in ((mine, "24 of 30 faces"), (tmp_path, "holds no rendered faces"), (tmp_path / "no", "does not")):
+        for split in ("train", "gallery"):
+            with pytest.raises(DataError, match=words):
+                data.load("rendered", root, split)
+        assert cli.main([*check, str(root)]) == 2
+        assert words in capsys.readouterr().err
+    (mine / "arguments.json").unlink()
+    with pytest.warns(DataWarning, match="last shards are missing"):
+        assert len(data.load("rendered", mine)) < 24
+    (mine / "shard-0001.npz").unlink()
+    with pytest.raises(DataError, match="shows 2 people, too few"), pytest.warns(DataWarning):
+        data.load("rendered", mine)
+    assert "built in" in catalog.table(tmp_path, only="rendered")[0]["state"]
+
+
+def test_ten_thousand_faces_load_in_seconds(tmp_path, own_cache):
+    random = np.random.default_rng(0)
+    for shard in range(42):
+        n = 240
+        arrays = {
+            "images": random.integers(0, 256, (n, 1, 64, 64), dtype=np.uint8),
+            "labels": random.integers(0, 8, n),
+            "subjects": np.repeat(np.arange(40), 6) + 40 * shard,
+            "votes": np.zeros((n, 10), np.int64),
+            "action_units": np.zeros((n, len(facs.CODES)), np.float32),
+            "landmarks": np.zeros((n, 68, 2), np.float32),
+            **{f"mask_{part}": random.random((n, 64, 64)) < 0.5 for part in plan.PARTS},
+            "attribute_yaw": np.zeros(n, np.float32),
+        }
+        np.savez(tmp_path / f"shard-{shard:04d}.npz", **arrays)
+    (tmp_path / "arguments.json").write_text('{"count": 10080}')
+    began = time.process_time()
+    splits = data.splits("rendered", tmp_path)
+    assert time.process_time() - began < 20  # about 5 s on a quiet machine, once; then 2
+    assert 0.69 < len(splits["train"]) / 10_080 < 0.71
 
 
 def test_a_damaged_note_stops_the_rendering(mine, capsys):

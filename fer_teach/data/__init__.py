@@ -21,7 +21,8 @@ def load(name: str, root: str | os.PathLike | None = None, split: str = "train",
     """Load one split of a data set: "train", "valid" or "test"; "all" too where the publisher gives no three splits.
 
     name     one of `names()`
-    root     folder (or csv file, or archive) that holds the data; default $FER_TEACH_DATA; not used by "rendered"
+    root     folder (or csv file, or archive) that holds the data; default $FER_TEACH_DATA. "rendered" comes with the
+             package; with a root it is the faces that `fer-teach faces render --out` left there
     options  as `load` in `fer_teach.data.<name>` says; most sets of files take size and fit
 
     Images are decoded once, into a memory-mapped cache keyed by their content. Nothing is downloaded.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from fer_teach.errors import DataError
+from fer_teach.data.cache import cached, file_digest
+from fer_teach.errors import DataError, DataWarning
 
 NOTE = "arguments.json"  # what the faces were rendered with
 _KEYS = {"images", "labels", "subjects", "votes", "action_units", "landmarks"}
@@ -60,6 +63,22 @@ def read(folder: Path) -> dict[str, np.ndarray]:
     if count is not None and count != len(arrays["labels"]):
         raise DataError(f"{folder} holds {len(arrays['labels']):,} of {count:,} faces. {_again(folder)}")
     return arrays
+
+
+def load(folder: Path) -> dict[str, np.ndarray]:
+    """`read`, once: memory-mapped from the cache from then on. Errors: as `read`, and where the cache has no room."""
+    found = files(folder)
+    note = folder / NOTE
+    if not note.is_file():
+        warnings.warn(
+            f"{folder} has no {NOTE}, so nobody knows whether its last shards are missing.", DataWarning, stacklevel=5
+        )
+    try:
+        digests = [file_digest(file) for file in (*found, *([note] if note.is_file() else []))]
+    except OSError as error:
+        raise DataError(f"Cannot read {error.filename}: {error.strerror}. Give yourself read access to it.") from error
+    key = hashlib.sha256(f"{len(found)} {digests}".encode()).hexdigest()
+    return cached("rendered", key, lambda: read(folder))
 
 
 def _is_shard(part: dict[str, np.ndarray]) -> bool:

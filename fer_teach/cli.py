@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 01_deep_emotion (default: all)")
     run.add_argument("--profile", choices=PROFILES, default="quick")
     run.add_argument("--data", default="rendered", help="name of a data set (default: rendered)")
-    run.add_argument("--root", type=Path, help="the folder where your copy of the data set lies")
+    run.add_argument("--root", type=Path, help="where your copy of the data set lies, or faces that you rendered")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--out", type=Path, help="gets CHAPTER.ipynb and CHAPTER.json (default: _build/run)")
     run.add_argument("--keep", type=Path, help="finished cells and checkpoints of long runs (default: OUT/kept)")
@@ -170,7 +170,11 @@ def _data_list(options) -> None:
 def _data_check(options) -> None:
     from .data import check
 
-    print(check.report_text(options.name, options.root))
+    report = check.check(options.name, options.root)
+    print(report, flush=True)
+    if report.failed:
+        why = "\n".join(f"No split {split!r}: {report.missing[split]}" for split in report.failed)
+        raise FerTeachError(f"{options.name} is not whole.\n{why}")
 
 
 def _faces_render(options) -> None:

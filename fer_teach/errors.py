@@ -11,5 +11,13 @@ class DataError(FerTeachError):
     """A data set is missing, damaged, or not laid out as documented; the message names file and row."""
 
 
+class AbsentSplit(DataError):
+    """The data are sound and do not have the split that was asked for."""
+
+
 class DataWarning(UserWarning):
     """Something in a data set that is odd but loses nothing."""
+
+
+class CountWarning(DataWarning):
+    """A split has another number of images than was published."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+
+from .errors import FerTeachError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -41,6 +44,18 @@ def baselines() -> Path:
 def build() -> Path:
     """Everything that a run leaves and that can be made again."""
     return root() / "_build" if in_checkout() else Path.cwd() / "_build"
+
+
+def writable(folder: str | os.PathLike) -> Path:
+    """The folder, made where it is not there. Errors: FerTeachError where it cannot be made or written to."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        what = "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise FerTeachError(f"Cannot write to {folder}: {what}. Choose another folder.") from error
 
 
 def cache() -> Path:

@@ -31,7 +31,8 @@ def publish(executed: Path, site: Path | None = None, *, force: bool = False) ->
     Raises FerTeachError where a chapter has not been executed or the builder reports a warning or an error.
     """
     site = Path(site) if site else paths.build() / "html"
-    stage = paths.build() / "stage"
+    paths.writable(site)
+    stage = paths.writable(paths.build()) / "stage"
     _stage(Path(executed), stage)
     stamp = {"inputs": _fingerprint(stage)}
     index = site / "index.html"

@@ -19,12 +19,18 @@ def baseline_path(chapter: str) -> Path:
 
 
 def read_baseline(chapter: str) -> dict | None:
-    """A chapter's baseline, or None where there is none yet."""
+    """A chapter's baseline, or None where there is none yet. Errors: FerTeachError where the file is no baseline."""
+    import jsonschema
+
     path = baseline_path(chapter)
+    if not path.is_file():
+        return None
     try:
-        return json.loads(path.read_text()) if path.is_file() else None
-    except json.JSONDecodeError as error:
-        raise FerTeachError(f"{path} is no baseline: {error}") from None
+        content = json.loads(path.read_text())
+        jsonschema.validate(content, records.schema("baseline"))
+    except (ValueError, jsonschema.ValidationError) as error:
+        raise FerTeachError(f"{path} is no baseline: {str(error).splitlines()[0]}") from None
+    return content
 
 
 def lines_for(chapter: str, measured: dict) -> list[records.Drift]:

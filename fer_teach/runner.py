@@ -74,7 +74,9 @@ def run(
     threads: of the processor, that the chapter computes with (default: what OMP_NUM_THREADS says, or all). Raises
     FerTeachError with the failing cell's source, the error and the path of the partial notebook.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    paths.writable(out)
+    if keep:
+        paths.writable(keep)
     with FileLock(out / f".{chapter}.lock"):
         return _run(chapter, settings, out, force, keep, threads, say)
 
@@ -173,21 +175,36 @@ def _indent(text: str) -> str:
 
 
 def fingerprint(chapter: str, settings: Settings) -> str:
-    """A hash of all that an execution depends on: chapter, package, lock, results, claims, parameters, user's data."""
+    """A hash of all that an execution depends on: chapter, package, lock, results, claims, parameters, user's data.
+
+    The data by names, sizes and times, wherever the loader would look. Errors: DataError where they are not there.
+    """
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     package = Path(__file__).parent
-    kept = [chapters.source(chapter), *sorted(p for p in package.rglob("*") if p.suffix in _SOURCES)]
+    own = (p for p in package.rglob("*") if p.suffix in _SOURCES and "_book" not in p.relative_to(package).parts)
+    kept = [chapters.source(chapter), *sorted(own)]
     kept += sorted((paths.results() / chapter).glob("*.json")) + sorted(paths.claims().glob("*.json"))
     kept += [paths.root() / "requirements.lock"]
     for path in kept:
-        if path.is_file() and "_book" not in path.parts:
+        if path.is_file():
             digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    if settings.root:
-        for path in sorted(Path(settings.root).rglob("*")):
-            if path.is_file():
-                status = path.stat()
-                digest.update(f"{path} {status.st_size} {status.st_mtime_ns}".encode())
+    for path in _data_files(settings):
+        status = os.stat(path) if os.path.exists(path) else None
+        digest.update(f"{path} {status and (status.st_size, status.st_mtime_ns)}".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def _data_files(settings: Settings) -> list[str]:
+    """Every file in the places where the user's data may lie; none for the faces that the package carries."""
+    if settings.data == "rendered" and settings.root is None:
+        return []  # without the time that it takes to import data
+    from .data.catalog import entry, places
+    from .data.files import walk
+
+    found = set()
+    for place in places(entry(settings.data).name, settings.root):
+        found.update(f"{place}{os.sep}{name}" for name in walk(place)) if place.is_dir() else found.add(str(place))
+    return sorted(found)
 
 
 _SOURCES = {".py", ".json", ".mplstyle", ".npz", ".npy", ".webp", ".css", ".js"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
 import pytest
 import set_layouts as lay
-from data_layouts import PER_SPLIT, kaggle_rows, new_rows, write_ferplus, write_rows
+from data_layouts import PER_SPLIT, faces, kaggle_rows, new_rows, png, write_ferplus, write_rows
 
 from fer_teach import paths
 from fer_teach.cli import main
@@ -45,6 +46,77 @@ def test_a_split_that_fails_is_named_and_the_others_are_checked(root):
     assert list(report.counts) == ["train", "test"]
     assert "fer0000008.png" in report.missing["valid"]
     assert "No split 'valid'" in str(report)
+
+
+def votes_of_eleven(folder):
+    table = folder / "label.csv"
+    table.write_text(table.read_text().replace(",9,", ",11,", 1))
+
+
+DAMAGES = {
+    "truncated": lambda folder: cut(folder / "fer0000008.png"),
+    "empty": lambda folder: (folder / "fer0000008.png").write_bytes(b""),
+    "missing": lambda folder: (folder / "fer0000008.png").unlink(),
+    "of another size": lambda folder: (folder / "fer0000008.png").write_bytes(png(faces(1)[0][:40])),
+    "bad vote": votes_of_eleven,
+    "no table": lambda folder: (folder / "label.csv").unlink(),
+    "no folder": shutil.rmtree,
+}
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_command_fails_on_damage(root, damage, capsys):
+    assert main(["data", "check", "ferplus", "--root", str(root)]) == 0
+    assert capsys.readouterr().err == ""
+    DAMAGES[damage](root / "FER2013Valid")
+    assert main(["data", "check", "ferplus", "--root", str(root)]) == 2
+    said = capsys.readouterr()
+    assert "train and test share" in said.out
+    assert "ferplus is not whole.\nNo split 'valid': " in said.err
+    assert str(root / "FER2013Valid") in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("closed", ["FER2013Train", "."])
+def test_a_closed_folder_is_one_sentence(root, closed, capsys, request):
+    if not os.geteuid():
+        for path in (root.parent, *root.parent.parents[:2]):
+            os.chmod(path, 0o755)
+    os.chmod(root / closed, 0)
+    request.getfixturevalue("nobody")
+    assert main(["data", "check", "ferplus", "--root", str(root)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("No permission to read") == said.count("\n") == 1
+    assert main(["data", "list", "--root", str(root)]) == 0
+
+
+def test_a_split_that_a_set_need_not_have_is_no_failure(tmp_path, capsys):
+    lay.write_raf(tmp_path / "rafdb", "folders")
+    lay.write_sfew(tmp_path / "sfew")
+    lay.write_ck48(tmp_path / "ckplus", people=2)
+    for name in ("rafdb", "sfew", "ckplus"):
+        assert main(["data", "check", name, "--root", str(tmp_path / name)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_part_that_the_publisher_gives_must_be_there(tmp_path, capsys):
+    lay.write_raf(tmp_path, "folders", 2, 0)
+    assert main(["data", "check", "rafdb", "--root", str(tmp_path)]) == 2
+    assert "No split 'test'" in capsys.readouterr().err
+
+
+def test_damage_in_one_part_is_named_and_the_rest_is_counted(tmp_path, capsys):
+    lay.write_raf(tmp_path, "folders")
+    path = next((tmp_path / "test" / "1").iterdir())
+    path.write_bytes(b"")
+    assert main(["data", "check", "rafdb", "--root", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "Width x height" in said.out
+    assert f"No split 'test': {path} is empty (0 bytes)" in said.err
 
 
 def test_unlisted_images_are_odd(root):

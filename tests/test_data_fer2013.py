@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import tarfile
+import warnings
 import zipfile
 
 import numpy as np
 import pytest
 import torch
-from data_layouts import FOLDERS, PER_SPLIT, kaggle_rows, write_fer2013_labels, write_ferplus, write_rows
+from data_layouts import FOLDERS, PER_SPLIT, kaggle_rows, new_rows, write_fer2013_labels, write_ferplus, write_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_teach import data
-from fer_teach.data import DataError
+from fer_teach.data import DataError, DataWarning, published
 from fer_teach.data.kaggle import parse_pixels
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -230,6 +232,45 @@ def test_labels_without_a_column_or_a_split_or_folders(tmp_path):
     for folder in FOLDERS.values():
         (tmp_path / folder).rename(tmp_path / f"old {folder}")
     refused(tmp_path, "no folder with the images of split 'train'", "FER2013Train")
+
+
+def test_a_labels_csv_cut_at_a_row_is_told(tmp_path):
+    labels(tmp_path, lambda lines: lines.__delitem__(slice(-2, None)))
+    with pytest.warns(DataWarning) as caught:
+        assert len(data.load("fer2013", tmp_path, "test")) == PER_SPLIT - 2
+    unlisted, count = (str(warning.message) for warning in caught)
+    assert "FER2013Test: 2 PNG files are not listed in fer2013_labels.csv and not loaded" in unlisted
+    assert "test has 5 images, 3,589 were published for fer2013" in count
+
+
+def test_images_of_other_splits_in_one_folder_are_listed(tmp_path):
+    labels(tmp_path, lambda lines: None)
+    (tmp_path / "images").mkdir()
+    for file in tmp_path.glob("FER2013*/*.png"):
+        file.rename(tmp_path / "images" / file.name)
+    for folder in FOLDERS.values():
+        shutil.rmtree(tmp_path / folder)
+    with pytest.warns(DataWarning) as caught:
+        data.load("fer2013", tmp_path)
+    assert not any("not listed" in str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize("name", ["fer2013", "ferplus"])
+def test_a_table_without_its_last_rows_is_told_once(tmp_path, name):
+    write_kaggle(tmp_path, change=lambda rows: rows.__delitem__(slice(-2, None)))
+    write_rows(tmp_path / "fer2013new.csv", new_rows()[:-2])
+    with pytest.warns(DataWarning, match="test has 5 images, 3,589 were published for fer2013") as caught:
+        data.load(name, tmp_path, "test")
+    assert len(caught) == 1
+
+
+def test_a_table_of_the_published_size_is_no_warning(tmp_path, monkeypatch):
+    write_kaggle(tmp_path)
+    whole = published._split(PER_SPLIT, PER_SPLIT, PER_SPLIT)
+    monkeypatch.setitem(published.PUBLISHED, "fer2013", (whole,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.load("fer2013", tmp_path)
 
 
 def test_two_labels_files_are_ambiguous(tmp_path):

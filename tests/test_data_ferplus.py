@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_teach import data
-from fer_teach.data import DataError
+from fer_teach.data import DataError, DataWarning
 from fer_teach.data.ferplus import decide
 
 KEPT = [k for k, (_, label) in enumerate(VOTES) if label is not None]
@@ -247,6 +247,16 @@ def test_bad_row_in_label_csv(root, line, words):
     lines[1] = line
     path.write_text("\n".join(lines))
     refused(root, "label.csv", *words)
+
+
+def test_a_label_csv_cut_at_a_row_is_told(root):
+    path = root / "FER2013Train" / "label.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+    with pytest.warns(DataWarning) as caught:
+        data.load("ferplus", root)
+    unlisted, count = (str(warning.message) for warning in caught)
+    assert "FER2013Train: 1 PNG files are not listed in label.csv and not loaded" in unlisted
+    assert "train has 6 images, 28,558 were published for ferplus" in count
 
 
 def test_empty_label_csv(root):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import time
 
 import numpy as np
 import pytest
 import torch
 
-from fer_teach import data
-from fer_teach.data import packed, rendered
+from fer_teach import cli, data
+from fer_teach.data import catalog, packed, rendered
 from fer_teach.data.dataset import pixel_keys
-from fer_teach.errors import DataError, FerTeachError
+from fer_teach.errors import DataError, DataWarning, FerTeachError
 from fer_teach.faces import facs, pack, plan, produce
 from fer_teach.faces.expressions import CLASSES, PATTERNS, sample_expression, sample_votes
 from fer_teach.faces.head import FILE, head
@@ -183,6 +185,176 @@ def test_two_workers_give_the_same_bytes(tmp_path):
     together = produce.produce(tmp_path / "together", count, seed=3, size=16, workers=2)
     a, b = produce.collect(alone), produce.collect(together)
     assert all((a[key] == b[key]).all() for key in a)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("--seed -1", "seed must be at least 0, not -1"),
+        ("--first -1", "first must be at least 0, not -1"),
+        ("--workers -1", "workers must be at least 1, not -1"),
+        ("--workers 0", "workers must be at least 1, not 0"),
+        ("--count 0", "count must be at least 1, not 0"),
+        ("--size 8", "size must be at least 16, not 8"),
+        ("--zoom 0", "zoom must lie in 0.5..10, not 0"),
+        ("--zoom -1", "zoom must lie in 0.5..10, not -1"),
+        ("--zoom nan", "zoom must lie in 0.5..10, not nan"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(tmp_path, capsys, wrong, words):
+    assert cli.main(["faces", "render", "--out", str(tmp_path / "x"), *wrong.split()]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, capsys, request):
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/inside"):
+        assert cli.main(["faces", "render", "--out", str(tmp_path / place)]) == 2
+        assert f"Cannot write to {tmp_path / place}: it is no folder" in capsys.readouterr().err
+    if not os.geteuid():
+        for path in (tmp_path, *tmp_path.parents[:2]):
+            os.chmod(path, 0o755)
+    os.chmod(tmp_path, 0o555)
+    request.getfixturevalue("nobody")
+    assert cli.main(["faces", "render", "--out", str(tmp_path / "mine")]) == 2
+    assert "Permission denied" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """30 faces of five people in three shards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(produce, "SHARD", 2)
+        return produce.produce(tmp_path_factory.mktemp("mine"), 30, seed=4, size=16, workers=1)
+
+
+@pytest.fixture
+def mine(shards, tmp_path):
+    return shutil.copytree(shards, tmp_path / "mine")
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def other_size(folder):
+    arrays = dict(np.load(folder / "shard-0001.npz"))
+    np.savez(folder / "shard-0001.npz", **arrays | {"images": arrays["images"][:, :, 1:]})
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: cut(folder / "shard-0001.npz"), "shard-0001.npz is damaged"),
+        (lambda folder: (folder / "shard-0001.npz").write_bytes(b""), "shard-0001.npz is damaged"),
+        (lambda folder: (folder / "shard-0001.npz").write_text("no zip"), "shard-0001.npz is damaged"),
+        (lambda folder: np.savez(folder / "shard-0001.npz", images=np.array([{}])), "shard-0001.npz is damaged"),
+        (lambda folder: np.savez(folder / "shard-0001.npz", images=np.zeros(3)), "is no shard of rendered faces"),
+        (other_size, "holds other faces than shard-0000.npz"),
+        (lambda folder: (folder / "shard-0001.npz").unlink(), "shard-0001.npz is missing"),
+        (lambda folder: (folder / "shard-0002.npz").unlink(), "24 of 30 faces"),
+        (lambda folder: [file.unlink() for file in folder.glob("*.npz")], "holds no rendered faces"),
+        (lambda folder: (folder / "arguments.json").write_text("{"), "arguments.json is damaged"),
+        (lambda folder: (folder / "arguments.json").write_text("[]"), "arguments.json is damaged"),
+    ],
+)
+def test_damaged_shards_are_named(mine, damage, words):
+    assert len(produce.collect(mine)["labels"]) == 30
+    damage(mine)
+    with pytest.raises(DataError) as caught:
+        produce.collect(mine)
+    assert words in str(caught.value)
+
+
+def test_own_faces_are_split_by_person(shards, own_cache, monkeypatch):
+    whole = produce.collect(shards)
+    splits = data.splits("rendered", shards)
+    people = [set(split.subjects.tolist()) for split in splits.values()]
+    assert all(people)
+    assert len(set.union(*people)) == sum(map(len, people)) == 5
+    assert sum(map(len, splits.values())) == 30
+    for split in splits.values():
+        chosen = np.flatnonzero(np.isin(whole["subjects"], split.subjects.unique()))
+        assert (split.images.numpy() == whole["images"][chosen]).all()
+        assert (split.labels.numpy() == whole["labels"][chosen]).all()
+        assert (split.landmarks.numpy() == whole["landmarks"][chosen]).all()
+        assert (split.masks["mouth"].numpy() == whole["mask_mouth"][chosen]).all()
+        assert (split.attributes["yaw"].numpy() == whole["attribute_yaw"][chosen]).all()
+        assert (split.action_units["AU12"].numpy() == whole["action_units"][chosen, facs.CODES.index("AU12")]).all()
+        assert (split.votes.numpy() == whole["votes"][chosen]).all()
+    packs = data.load("rendered", split="test")
+    for kind in ("masks", "attributes", "action_units"):
+        assert {k: v.dtype for k, v in getattr(packs, kind).items()} == {
+            k: v.dtype for k, v in getattr(splits["test"], kind).items()
+        }
+    again = data.splits("rendered", shards)
+    assert [split.fingerprint for split in again.values()] == [split.fingerprint for split in splits.values()]
+    monkeypatch.setenv("FER_TEACH_DATA", str(shards))
+    assert data.load("rendered", split="test").size == (64, 64)  # the packed ones, unless a root is given
+
+
+def test_own_faces_that_are_not_all_there_are_refused(mine, own_cache, tmp_path, capsys):
+    check = ["data", "check", "rendered", "--root"]
+    assert cli.main([*check, str(mine)]) == 0
+    said = capsys.readouterr().out
+    assert f"rendered: found in {mine}" in said
+    assert "Nothing odd" in said or "has no image of" in said
+    (mine / "shard-0002.npz").unlink()
+    for root, words in ((mine, "24 of 30 faces"), (tmp_path, "holds no rendered faces"), (tmp_path / "no", "does not")):
+        for split in ("train", "gallery"):
+            with pytest.raises(DataError, match=words):
+                data.load("rendered", root, split)
+        assert cli.main([*check, str(root)]) == 2
+        assert words in capsys.readouterr().err
+    (mine / "arguments.json").unlink()
+    with pytest.warns(DataWarning, match="last shards are missing"):
+        assert len(data.load("rendered", mine)) < 24
+    (mine / "shard-0001.npz").unlink()
+    with pytest.raises(DataError, match="shows 2 people, too few"), pytest.warns(DataWarning):
+        data.load("rendered", mine)
+    assert "built in" in catalog.table(tmp_path, only="rendered")[0]["state"]
+
+
+def test_ten_thousand_faces_load_in_seconds(tmp_path, own_cache):
+    random = np.random.default_rng(0)
+    for shard in range(42):
+        n = 240
+        arrays = {
+            "images": random.integers(0, 256, (n, 1, 64, 64), dtype=np.uint8),
+            "labels": random.integers(0, 8, n),
+            "subjects": np.repeat(np.arange(40), 6) + 40 * shard,
+            "votes": np.zeros((n, 10), np.int64),
+            "action_units": np.zeros((n, len(facs.CODES)), np.float32),
+            "landmarks": np.zeros((n, 68, 2), np.float32),
+            **{f"mask_{part}": random.random((n, 64, 64)) < 0.5 for part in plan.PARTS},
+            "attribute_yaw": np.zeros(n, np.float32),
+        }
+        np.savez(tmp_path / f"shard-{shard:04d}.npz", **arrays)
+    (tmp_path / "arguments.json").write_text('{"count": 10080}')
+    began = time.process_time()
+    splits = data.splits("rendered", tmp_path)
+    assert time.process_time() - began < 20  # about 5 s on a quiet machine, once; then 2
+    assert 0.69 < len(splits["train"]) / 10_080 < 0.71
+
+
+def test_a_damaged_note_stops_the_rendering(mine, capsys):
+    (mine / "arguments.json").write_text('{"count": 3')
+    assert cli.main(["faces", "render", "--out", str(mine), "--count", "30"]) == 2
+    assert "arguments.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "is damaged"), (b"PK\3\4 cut off", "is damaged"), (None, "it lacks action_units")],
+)
+def test_a_damaged_pack_is_named(tmp_path, content, words):
+    if content is None:
+        np.savez(tmp_path / "p.npz", images_bytes=np.zeros(3, np.uint8))
+    else:
+        (tmp_path / "p.npz").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        packed.unpack(tmp_path / "p.npz")
 
 
 def test_pack_and_unpack(tmp_path, faces):

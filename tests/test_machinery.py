@@ -5,11 +5,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from fer_teach import chapters, cli, record, regress, runner, sweep, tables
-from fer_teach.errors import FerTeachError
+from fer_teach import chapters, cli, paths, record, regress, runner, sweep, tables
+from fer_teach.errors import DataError, FerTeachError
 
 
 class Tiny(list):
@@ -207,6 +208,61 @@ def test_a_run_leaves_notebook_and_record_and_is_not_repeated(tiny_book):
     assert runner.run("07_tiny", runner.Settings(seed=3), out)["metrics"]["doubled"]["value"] == 9
 
 
+def test_a_changed_table_of_data_is_another_fingerprint(tiny_book):
+    table = tiny_book / "mine.csv"
+    table.write_text("emotion,pixels,Usage\n")
+    settings = runner.Settings(data="fer2013", root=str(table))
+    before = runner.fingerprint("07_tiny", settings)
+    assert runner.fingerprint("07_tiny", settings) == before
+    table.write_text("emotion,pixels,Usage\n0,1,Training\n")
+    assert runner.fingerprint("07_tiny", settings) != before
+
+
+@pytest.mark.parametrize("root", ["root", "environment"])
+def test_changed_data_are_another_fingerprint(tiny_book, root, monkeypatch):
+    first, second = tiny_book / "a", tiny_book / "b"
+    for folder in (first, second):
+        (folder / "jaffe").mkdir(parents=True)
+        (folder / "jaffe" / "KA.AN1.39.tiff").write_bytes(b"1")
+
+    def print_of(folder):
+        monkeypatch.setenv("FER_TEACH_DATA", str(folder))
+        return runner.fingerprint(
+            "07_tiny", runner.Settings(data="jaffe", root=str(folder) if root == "root" else None)
+        )
+
+    seen = [print_of(first), print_of(second)]
+    assert print_of(first) == seen[0]
+    (first / "jaffe" / "KA.AN1.39.tiff").write_bytes(b"22")
+    seen.append(print_of(first))
+    (tiny_book / "elsewhere").mkdir()
+    (tiny_book / "elsewhere" / "KA.AN2.40.tiff").write_bytes(b"1")
+    (first / "jaffe" / "more").symlink_to(tiny_book / "elsewhere")
+    seen.append(print_of(first))
+    (tiny_book / "elsewhere" / "KA.AN2.40.tiff").write_bytes(b"22")
+    seen.append(print_of(first))
+    (first / "jaffe" / "gone.tiff").symlink_to(tiny_book / "nowhere")
+    seen.append(print_of(first))
+    assert len(set(seen)) == 6
+    with pytest.raises(DataError, match="does not exist"):
+        print_of(tiny_book / "nowhere")
+
+
+def test_an_installed_book_is_hashed_too(tiny_book, monkeypatch):
+    book = tiny_book / "fer_teach" / "_book"
+    book.mkdir(parents=True)
+    for folder in ("notebooks", "baselines", "claims", "results"):
+        (tiny_book / folder).rename(book / folder)
+    monkeypatch.setattr(paths, "root", lambda: book)
+    seen = [runner.fingerprint("07_tiny", runner.Settings())]
+    (book / "results" / "07_tiny").mkdir()
+    for file in ("notebooks/07_tiny.py", "claims/07_tiny.json", "results/07_tiny/full-rendered.json"):
+        with open(book / file, "a") as opened:
+            opened.write("# changed")
+        seen.append(runner.fingerprint("07_tiny", runner.Settings()))
+    assert len(set(seen)) == 4
+
+
 def test_two_runs_into_one_folder_execute_once(tiny_book):
     out, said = tiny_book / "out", []
     with ThreadPoolExecutor() as pool:
@@ -258,3 +314,37 @@ def test_regress_fails_on_drift_and_baseline_shows_the_difference(tiny_book, cap
     assert cli.main(["baseline", "07_tiny", *out]) == 0
     assert "drift" in capsys.readouterr().out
     assert cli.main(["regress", *out]) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"schema": 1, "chapter": "07_tiny", "profile": "quick", "data": {}, "seed": 0}',
+        '{"schema": 1, "chapter": "07", "profile": "quick", "data": {}, "seed": 0, "metrics": {"a": {"value": 1}}}',
+        "[]",
+        "{",
+        "",
+    ],
+)
+def test_a_damaged_baseline_is_one_sentence(tiny_book, content):
+    regress.baseline_path("07_tiny").write_text(content)
+    with pytest.raises(FerTeachError, match="07_tiny.json is no baseline"):
+        regress.lines_for("07_tiny", {})
+
+
+def test_the_committed_baselines_fit_their_schema():
+    for chapter in chapters.names():
+        assert regress.read_baseline(chapter)["chapter"] == chapter
+
+
+@pytest.mark.parametrize("option", ["--out", "--keep"])
+def test_a_place_that_cannot_be_written_is_one_sentence(tiny_book, option, capsys):
+    (tiny_book / "file").write_text("")
+    rest = [] if option == "--out" else ["--out", str(tiny_book / "out")]
+    assert cli.main(["run", "07_tiny", *rest, option, str(tiny_book / "file")]) == 2
+    assert f"Cannot write to {tiny_book / 'file'}: it is no folder" in capsys.readouterr().err
+
+
+def test_an_out_without_permission_is_one_sentence(nobody):
+    with pytest.raises(FerTeachError, match="Cannot write to /usr/mine: Permission denied"):
+        runner.run("07_tiny", runner.Settings(), Path("/usr/mine"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from fer_teach.data.catalog import SPLITS, check_split, entry, names, roots
+from fer_teach.data.catalog import SPLITS, check_split, entry, names, places
 from fer_teach.data.dataset import FaceDataset, duplicates, unseen
 from fer_teach.data.emotions import COMMON, common, common_name
 from fer_teach.data.groups import balanced, folds, leave_one_subject_out
@@ -21,7 +21,8 @@ def load(name: str, root: str | os.PathLike | None = None, split: str = "train",
     """Load one split of a data set: "train", "valid" or "test"; "all" too where the publisher gives no three splits.
 
     name     one of `names()`
-    root     folder (or csv file, or archive) that holds the data; default $FER_TEACH_DATA; not used by "rendered"
+    root     folder (or csv file, or archive) that holds the data; default $FER_TEACH_DATA. "rendered" comes with the
+             package; with a root it is the faces that `fer-teach faces render --out` left there
     options  as `load` in `fer_teach.data.<name>` says; most sets of files take size and fit
 
     Images are decoded once, into a memory-mapped cache keyed by their content. Nothing is downloaded.
@@ -29,9 +30,8 @@ def load(name: str, root: str | os.PathLike | None = None, split: str = "train",
     """
     loader = import_module(f"fer_teach.data.{entry(name).module}")
     check_split(name, split)
-    places = None if name == "rendered" else roots(name, root)
     try:
-        return loader.load(places, split, **options)
+        return loader.load(places(name, root), split, **options)
     except TypeError as error:
         if "unexpected keyword argument" in str(error) and error.__traceback__.tb_next is None:
             raise DataError(f"{name}: {error.args[0].partition(' got an ')[2] or error}") from error

@@ -45,7 +45,7 @@ _ENTRIES = (
         "all",
         "MIT (part of the book)",
         "nothing to ask for",
-        "inside the package",
+        "inside the package;\n  or a folder that `fer-teach faces render --out` filled: shard-0000.npz ...",
         "rendered",
         splits=(*SPLITS, "gallery"),
     ),
@@ -203,6 +203,11 @@ def roots(name: str, root: str | os.PathLike | None) -> list[Path]:
         raise DataError(f"No permission to read {error.filename or base}. Give yourself read access to it.") from error
 
 
+def places(name: str, root: str | os.PathLike | None) -> list[Path] | None:
+    """`roots`, or None where the faces that the package carries are meant: "rendered" without a root."""
+    return None if name == "rendered" and root is None else roots(name, root)
+
+
 _INNER = {"ferplus": ("ferplus", "FERPlus", "data", "fer2013"), "fer2013": ("fer2013", "ferplus", "FERPlus", "data")}
 
 
@@ -248,11 +253,14 @@ def table(root: str | os.PathLike | None = None, only: str | None = None) -> lis
 
 
 def _state(known: Entry, root) -> str:
-    if known.name == "rendered":
-        return "built in"
     try:
+        looked = places(known.name, root)
+        if looked is None:
+            return "built in"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return f"found in {import_module(f'fer_teach.data.{known.module}').find(roots(known.name, root))}"
+            return f"found in {import_module(f'fer_teach.data.{known.module}').find(looked)}"
     except DataError:
-        return "not found"
+        return "built in" if known.name == "rendered" else "not found"
+    except PermissionError as error:
+        return f"no permission to read {error.filename}"

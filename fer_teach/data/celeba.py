@@ -17,7 +17,7 @@ from fer_teach.data.decoding import form
 from fer_teach.data.groups import balanced as balanced_index
 from fer_teach.data.groups import hashed_parts
 from fer_teach.data.listing import Listing, locate
-from fer_teach.errors import DataError
+from fer_teach.errors import AbsentSplit, DataError
 
 SIZE = 64
 PARTS = ("train", "valid", "test")
@@ -107,7 +107,7 @@ def _split(listing: Listing, split: str) -> np.ndarray:
     chosen = np.flatnonzero(parts == split)
     if not len(chosen):
         counts = ", ".join(f"{part} {int((parts == part).sum()):,}" for part in PARTS)
-        raise DataError(
+        raise AbsentSplit(
             f"{listing.tree.root}: split {split!r} of celeba has no image ({counts}, by {why}). "
             'Use split="all", or remove the partition file of the whole set from a small part of it.'
         )

@@ -16,7 +16,7 @@ from fer_teach.data.files import Tree, is_image
 from fer_teach.data.groups import hashed_parts, sample
 from fer_teach.data.listing import Listing, locate, once, parts_of, stem_of, warn
 from fer_teach.data.tablefile import TableFile
-from fer_teach.errors import DataError
+from fer_teach.errors import AbsentSplit, DataError
 
 SIZE = 128
 CLASSES = ("background",)
@@ -51,7 +51,7 @@ def load(
     found = scan(places, unlabelled)
     chosen = np.arange(len(found.files)) if split == "all" else np.flatnonzero(found.parts == split)
     if not len(chosen):
-        raise DataError(f"{found.tree.root}: split {split!r} of coco has no photograph without people.")
+        raise AbsentSplit(f"{found.tree.root}: split {split!r} of coco has no photograph without people.")
     chosen = sample("coco", chosen, n, seed)
     return found.dataset(split, chosen, found.images(chosen, form("coco", size, 3, fit), f"-{split}"))
 

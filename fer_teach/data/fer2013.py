@@ -13,7 +13,7 @@ import torch
 from fer_teach.data import kaggle
 from fer_teach.data.catalog import missing
 from fer_teach.data.dataset import FaceDataset
-from fer_teach.data.pictures import grey_images
+from fer_teach.data.pictures import grey_images, warn_unlisted
 from fer_teach.data.tablefile import TableFile
 from fer_teach.data.unpacked import unpacked
 from fer_teach.errors import DataError
@@ -31,7 +31,8 @@ def load(places: list[Path], split: str) -> FaceDataset:
     """One split, from Kaggle's table (plain or packed), else from PNG folders with a csv `image,Usage,emotion`.
 
     The csv may have any name; the images stand in FER2013Train|Valid|Test, Training|PublicTest|PrivateTest,
-    train|valid|test, images, or beside the csv. Errors: DataError naming file and row.
+    train|valid|test, images, or beside the csv. Errors: DataError naming file and row. Warnings: PNG files that the csv
+    does not list, a split of another size than was published.
     """
     table = kaggle.find(places)
     if table is not None:
@@ -39,6 +40,7 @@ def load(places: list[Path], split: str) -> FaceDataset:
         chosen = arrays["usage"] == list(kaggle.USAGES).index(split)
         if not chosen.any():
             raise kaggle.empty_split(table, split, arrays["usage"])
+        kaggle.warn_short(table, split, arrays["usage"])
         return _dataset(split, arrays["images"][chosen], arrays["emotion"][chosen])
     looked: list[str] = []
     labels = _labels_file(places, looked) or _labels_file(unpacked(places, FOLDERS["train"][0]), looked)
@@ -105,6 +107,8 @@ def _from_folders(table: TableFile, split: str, places: list[Path]) -> FaceDatas
     if not chosen:
         raise kaggle.empty_split(table, split, np.array(usages, np.int64))
     folder = _folder(table.path.parent, split, names[chosen[0]], places)
+    warn_unlisted(folder, names, table.path)
+    kaggle.warn_short(table, split, np.array(usages, np.int64))
     listed = [names[i] for i in chosen]
     images = grey_images(f"fer2013-{split}", folder, listed, table.path, [rows[i] for i in chosen], kaggle.SIZE)
     return _dataset(split, images, np.array([labels[i] for i in chosen], np.int64))

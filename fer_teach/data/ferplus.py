@@ -3,8 +3,6 @@ recognition with crowd-sourced label distribution", ICMI 2016)."""
 
 from __future__ import annotations
 
-import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +12,11 @@ from fer_teach.data import kaggle
 from fer_teach.data.catalog import missing
 from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.fer2013 import plain_name
-from fer_teach.data.pictures import grey_images
+from fer_teach.data.pictures import grey_images, warn_unlisted
+from fer_teach.data.published import warn_count
 from fer_teach.data.tablefile import TableFile, find_table
 from fer_teach.data.unpacked import archives, unpacked
-from fer_teach.errors import DataError, DataWarning
+from fer_teach.errors import DataError
 
 CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 COLUMNS = (*CLASSES, "unknown", "NF")
@@ -125,14 +124,8 @@ def _read(places: list[Path], split: str) -> tuple[np.ndarray, np.ndarray, str]:
     if not table.path.is_file():
         raise missing("ferplus", [str(table)], f"label.csv of split {split!r} not found")
     names, votes, rows = _read_labels(table)
-    extra = sorted({name for name in os.listdir(folder) if name.endswith(".png")} - set(names))
-    if extra:
-        warnings.warn(
-            f"{folder}: {len(extra):,} PNG files are not listed in label.csv and not loaded, the first is {extra[0]}. "
-            "If label.csv was cut off, unpack it again.",
-            DataWarning,
-            stacklevel=4,
-        )
+    warn_unlisted(folder, names, table.path)
+    warn_count("ferplus", split, len(names), table)
     return grey_images(f"ferplus-{split}", folder, names, table.path, rows, kaggle.SIZE), votes, str(table)
 
 
@@ -177,6 +170,7 @@ def _read_tables(images: TableFile, votes: TableFile, split: str) -> tuple[np.nd
     chosen = (pixels["usage"] == list(kaggle.USAGES).index(split)) & np.array([bool(name) for name in names])
     if not chosen.any():
         raise kaggle.empty_split(images, split, pixels["usage"])
+    kaggle.warn_short(images, split, pixels["usage"])
     return pixels["images"][chosen], np.array(counts, np.int64)[chosen], str(votes)
 
 

@@ -58,7 +58,7 @@ class Tree:
             self.names = sorted(self._packs[""].members)
             self.packed = self.unreadable = []
             return
-        found = sorted(_walk(root, skip))
+        found = sorted(walk(root, skip))
         self.packed = [name for name in found if name.lower().endswith(ARCHIVES)]
         self.unreadable = [name for name in found if name.lower().endswith(UNREADABLE)]
         self.names = [name for name in found if not name.lower().endswith(ARCHIVES)]
@@ -246,7 +246,7 @@ def read_file(file: str) -> bytes:
     return b"".join(parts)
 
 
-def _walk(root: Path, skip: Callable[[str], bool]) -> Iterator[str]:
+def walk(root: Path, skip: Callable[[str], bool] = lambda name: False) -> Iterator[str]:
     """Relative names of all files below root; folders that links lead to are entered once."""
     entered = set()
     waiting = [(str(root), "", 0)]

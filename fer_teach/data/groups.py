@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fer_teach.data.dataset import FaceDataset
-from fer_teach.errors import DataError
+from fer_teach.errors import AbsentSplit, DataError
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 Fold = tuple[Tensor, Tensor]
@@ -83,7 +83,7 @@ def subject_split(
     if folds is not None and (not isinstance(folds, int) or folds < 3 or not 0 <= fold < folds):
         raise DataError(f"{name}: folds must be a whole number from 3 and fold one in 0..folds - 1.")
     if people < parts:
-        raise DataError(
+        raise AbsentSplit(
             f"{name}: {people} subject{'s' * (people != 1)} cannot be split {parts} ways without a person in two "
             'splits. Use split="all", fewer folds, or the complete data set.'
         )

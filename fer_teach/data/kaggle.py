@@ -10,8 +10,9 @@ import numpy as np
 
 from fer_teach.data.cache import Arrays, cached, file_digest
 from fer_teach.data.progress import progress
+from fer_teach.data.published import warn_count
 from fer_teach.data.tablefile import TableFile, find_table
-from fer_teach.errors import DataError
+from fer_teach.errors import AbsentSplit, DataError
 
 NAMES = ("fer2013.csv", "icml_face_data.csv")
 USAGES = {"train": "Training", "valid": "PublicTest", "test": "PrivateTest"}
@@ -103,10 +104,15 @@ def parse_usage(text: str, where: str) -> int:
     return code
 
 
-def empty_split(source: object, split: str, usages: np.ndarray) -> DataError:
+def warn_short(table: TableFile, split: str, usages: np.ndarray) -> None:
+    """A CountWarning where the table holds another number of rows of a split than was published, as when cut off."""
+    warn_count("fer2013", split, int((usages == list(USAGES).index(split)).sum()), table)
+
+
+def empty_split(source: object, split: str, usages: np.ndarray) -> AbsentSplit:
     """The error for a split without a single row."""
     counts = dict(zip(USAGES.values(), np.bincount(usages, minlength=3).tolist(), strict=True))
     have = ", ".join(f"{usage} {n:,}" for usage, n in counts.items())
-    return DataError(
+    return AbsentSplit(
         f"{source}: no rows with Usage {USAGES[split]}, so split {split!r} is empty. Rows by Usage: {have}."
     )

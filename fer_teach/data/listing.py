@@ -18,7 +18,7 @@ from fer_teach.data.emotions import common_name
 from fer_teach.data.files import Tree, is_image
 from fer_teach.data.groups import subject_split
 from fer_teach.data.pictures import load_images
-from fer_teach.errors import DataError, DataWarning
+from fer_teach.errors import AbsentSplit, DataError, DataWarning
 
 
 @dataclass
@@ -178,7 +178,7 @@ def load_official(found: Listing, split: str, to: Form, held: np.ndarray, offici
     if not len(chosen):
         parts = {part: int((found.parts == part).sum()) for part in sorted(set(found.parts))}
         have = ", ".join(f"{part} {count:,}" for part, count in parts.items())
-        raise DataError(
+        raise AbsentSplit(
             f"{found.tree.root}: split {split!r} of {found.name} has no labelled images{' (official)' * official}. "
             f"Published parts that are there: {have}."
         )

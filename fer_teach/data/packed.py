@@ -8,15 +8,21 @@ is.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from fer_teach.data.shards import stored
 from fer_teach.errors import DataError
 
 SIDE = 8  # faces a side of a mosaic
 LANDMARK_STEP, UNIT_STEP = 1 / 32, 1 / 200
 VERSION = 1
+_KEYS = {
+    "version", "shape", "mask_names", "images_bytes", "images_ends", "flags_bytes", "flags_ends", "landmarks_mean",
+    "landmarks", "action_units", "votes", "labels", "subjects",
+}  # fmt: skip
 
 
 def pack(arrays: dict[str, np.ndarray], file: str | os.PathLike, quality: int = 88) -> int:
@@ -46,14 +52,15 @@ def pack(arrays: dict[str, np.ndarray], file: str | os.PathLike, quality: int = 
 
 
 def unpack(file: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read what `pack` wrote: the same arrays, images with the losses of WebP. Errors: DataError for another
-    version."""
-    with np.load(file) as stored:
-        packed = dict(stored)
-    if int(packed["version"]) != VERSION:
+    """Read what `pack` wrote: the same arrays, images with the losses of WebP. Errors: DataError for a damaged
+    file or another version."""
+    packed = stored(Path(file), "Install fer_teach again.")
+    if int(packed.get("version", VERSION)) != VERSION:
         raise DataError(
             f"{file} has format {packed['version']}, this fer_teach reads {VERSION}. Install one that fits."
         )
+    if not packed.keys() >= _KEYS:
+        raise DataError(f"{file} holds no packed faces: it lacks {', '.join(sorted(_KEYS - packed.keys()))}.")
     shape = tuple(packed["shape"])
     images = _faces("images", packed, shape[0], shape[1])
     flags = _faces("flags", packed, shape[0], 1)[:, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,9 @@ import numpy as np
 
 from fer_teach.data.cache import Rows, cached, file_digest
 from fer_teach.data.decoding import Form, decode, decode_grey
-from fer_teach.data.files import Tree, read_file
+from fer_teach.data.files import Tree, is_junk, read_file
 from fer_teach.data.progress import progress
-from fer_teach.errors import DataError
+from fer_teach.errors import DataError, DataWarning
 
 _CHUNK = 256
 
@@ -107,6 +108,19 @@ def grey_images(
         return {"images": np.stack(every(lambda file: decode_grey(read_file(file), size), f"Decoding {kind}"))}
 
     return cached(kind, key.hexdigest(), build)["images"]
+
+
+def warn_unlisted(folder: Path, names: Sequence[str], table: Path) -> None:
+    """A DataWarning about PNG files in a folder that the table beside them does not list."""
+    listed = set(names)
+    extra = sorted(n for n in os.listdir(folder) if n.lower().endswith(".png") and n not in listed and not is_junk(n))
+    if extra:
+        warnings.warn(
+            f"{folder}: {len(extra):,} PNG files are not listed in {table.name} and not loaded, the first is "
+            f"{extra[0]}. If {table.name} was cut off, unpack it again.",
+            DataWarning,
+            stacklevel=5,
+        )
 
 
 def _chunks(work: Callable[[int], object], count: int, what: str) -> Iterator[tuple[list, list[tuple[int, str]]]]:

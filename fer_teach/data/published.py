@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
+
+from fer_teach.errors import CountWarning
 
 _SPLITS = ("train", "valid", "test")
 Counts = dict[str, dict[str, int]]  # split -> class -> images
@@ -92,6 +95,18 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     ),
 }  # fmt: skip
 STANDARD = {"ferplus": _split(25_045, 3_191, 3_137, "the standard rule")}  # after the majority rule
+
+
+def warn_count(name: str, split: str, found: int, source: object) -> None:
+    """A CountWarning where `source` holds another number of images of the split than was published."""
+    expected = PUBLISHED[name][0].parts[split][1]
+    if found != expected:
+        warnings.warn(
+            f"{source}: {split} has {found:,} images, {expected:,} were published for {name}. "
+            "If that is no choice of yours, fetch the data set again.",
+            CountWarning,
+            stacklevel=4,
+        )
 
 
 def compare(name: str, counts: Counts, subjects: int | None = None) -> tuple[list[str], list[str]]:

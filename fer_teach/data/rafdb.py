@@ -15,7 +15,7 @@ from fer_teach.data.files import Tree, is_image
 from fer_teach.data.groups import held_out
 from fer_teach.data.listing import Listing, load_official, locate, once, parts_of, stem_of, warn_absent, warn_others
 from fer_teach.data.tablefile import TableFile
-from fer_teach.errors import DataError
+from fer_teach.errors import AbsentSplit, DataError
 
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # folders and labels 1..7
 SIZE = 100
@@ -50,7 +50,7 @@ def load(
     if not isinstance(valid, (int, float)) or not 0 <= valid < 1:
         raise DataError(f"rafdb: valid must be a share from 0 to below 1, not {valid!r}.")
     if official and split == "valid":
-        raise DataError('rafdb has no official split "valid". data.splits("rafdb", root) holds out a tenth of train.')
+        raise AbsentSplit('rafdb has no official split "valid". data.splits("rafdb", root) holds out a tenth of train.')
     found = scan(places)
     train = np.flatnonzero(found.parts == "train")
     held = np.zeros(len(found.files), bool)

@@ -17,7 +17,7 @@ from fer_teach.data.emotions import COMMON, common_name
 from fer_teach.data.files import Tree, is_image
 from fer_teach.data.groups import assign
 from fer_teach.data.listing import Listing, load_official, locate, once, parts_of, stem_of, warn_absent
-from fer_teach.errors import DataError
+from fer_teach.errors import AbsentSplit, DataError
 
 CLASSES = COMMON[:-1]
 SIZE = 100
@@ -52,7 +52,7 @@ def load(
         raise DataError(f"sfew: valid must be a share from 0 to below 1, not {valid!r}.")
     found = scan(places, aligned)
     if official and split == "test" and "test" not in found.parts:
-        raise DataError(
+        raise AbsentSplit(
             f"{found.tree.root}: the labels of SFEW's Test are not public. The papers report on Val: load it as "
             'split="valid", or take data.splits("sfew", root), where Val is the test.'
         )

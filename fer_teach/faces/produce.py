@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_teach import paths
 from fer_teach.errors import FerTeachError
 from fer_teach.faces import plan
 
 SHARD = 40  # people
+ZOOM = (0.5, 10)  # closer there is only skin, farther away the face is a dot
 
 
 def produce(
@@ -32,15 +34,19 @@ def produce(
     seed: of everything; the same arguments give the same bytes, however many workers. size, zoom: see
     `plan.make_face`. colour: RGB, else grey. balanced: every class equally often, else in `plan.SHARES`.
     first_subject: number of the first person; other numbers are other people. workers: processes, one a core where not
-    given. Returns the folder. Errors: FerTeachError where the folder holds a run with other arguments, or an argument
-    is out of range.
+    given. Returns the folder. Errors: FerTeachError where the folder holds a run with other arguments or cannot be
+    written to, or an argument is out of range.
     """
     from tqdm.auto import tqdm
 
-    if count < 1 or size < 16:
-        raise FerTeachError(f"count must be at least 1 and size at least 16, not {count} and {size}")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    least = {"count": (count, 1), "size": (size, 16), "seed": (seed, 0), "first": (first_subject, 0)}
+    least["workers"] = (1 if workers is None else workers, 1)
+    for name, (value, lowest) in least.items():
+        if value < lowest:
+            raise FerTeachError(f"{name} must be at least {lowest}, not {value}.")
+    if not ZOOM[0] <= zoom <= ZOOM[1]:
+        raise FerTeachError(f"zoom must lie in {ZOOM[0]:g}..{ZOOM[1]:g}, not {zoom:g}.")
+    folder = paths.writable(folder)
     asked = {
         "count": count,
         "seed": seed,
@@ -71,12 +77,11 @@ def produce(
 
 
 def collect(folder: str | os.PathLike) -> dict[str, np.ndarray]:
-    """All shards of a folder as one dictionary of arrays, in order (see `arrays`)."""
-    shards = sorted(Path(folder).glob("shard-*.npz"))
-    if not shards:
-        raise FerTeachError(f"{folder} holds no rendered faces. Render some: fer-teach faces render --out {folder}")
-    parts = [dict(np.load(shard)) for shard in shards]
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    """All shards of a folder as one dictionary of arrays, in order (see `arrays`). Errors: DataError where a shard
+    is damaged or missing."""
+    from fer_teach.data import shards  # here, since it imports torch, which a worker does without
+
+    return shards.read(Path(folder))
 
 
 def arrays(faces, colour: bool) -> dict[str, np.ndarray]:
@@ -118,8 +123,16 @@ def _shard(target, asked, shard):
 def _same_run(folder, asked):
     note = folder / "arguments.json"
     if note.exists():
-        before = json.loads(note.read_text())
+        try:
+            before = json.loads(note.read_text())
+        except ValueError:
+            raise FerTeachError(
+                f"{note} is damaged, so nobody knows what the faces beside it were rendered with. "
+                "Remove the folder, or give another one."
+            ) from None
         if before != asked:
             raise FerTeachError(f"{folder} holds faces rendered with {before}, not {asked}. Give another folder.")
     else:
-        note.write_text(json.dumps(asked))
+        partial = note.with_suffix(f".{os.getpid()}.part")
+        partial.write_text(json.dumps(asked))
+        os.replace(partial, note)

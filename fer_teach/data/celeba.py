@@ -46,7 +46,8 @@ def load(
 
     Images are chosen before any is read, and only those are decoded. Splits: list_eval_partition.txt or .csv; without
     it the published ranges of numbers where images of all three are there; else, for a small part of the set, 80, 10
-    and 10 in a hundred by a hash of the name, or of the person where identity_CelebA.txt is there. subjects: with
+    and 10 in a hundred by a hash of the name, or of the person where identity_CelebA.txt is there. A partition file
+    that lacks images, or gives some split none, is not used, and a DataWarning says so. subjects: with
     identity_CelebA.txt. An image without a row, or a row without an image, is counted in a DataWarning.
     Errors: DataError naming file and row.
     """
@@ -109,7 +110,7 @@ def _split(listing: Listing, split: str) -> np.ndarray:
         counts = ", ".join(f"{part} {int((parts == part).sum()):,}" for part in PARTS)
         raise DataError(
             f"{listing.tree.root}: split {split!r} of celeba has no image ({counts}, by {why}). "
-            'Use split="all", or remove the partition file of the whole set from a small part of it.'
+            'Use split="all", or more images.'
         )
     return chosen
 

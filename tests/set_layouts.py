@@ -212,6 +212,24 @@ def write_celeba_forty(
     return write_text(path, "".join(gap.join(row) + "\n" for row in rows))
 
 
+def celeba_points(number: int, size=(218, 178)) -> np.ndarray:
+    """Five points (x, y) of image `number`, in whole pixels: eyes, nose, corners of the mouth."""
+    face = np.array([[69, 111], [108, 111], [88, 135], [72, 152], [105, 152]]) + [number % 7 - 3, number % 5 - 2]
+    return np.round(face * size[0] / 218).astype(int)
+
+
+def write_celeba_points(path: Path, numbers=range(1, 31), size=(218, 178), backwards: bool = False) -> Path:
+    """list_landmarks_align_celeba as text with its number of rows, or as csv; backwards: its columns too."""
+    head = [f"{at}_{axis}" for at in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"]
+    rows = [[f"{i:06}.jpg", *map(str, celeba_points(i, size).ravel())] for i in list(numbers)[::-1]]
+    if path.suffix == ".csv":
+        rows, gap = [["image_id", *head], *rows], ","
+        rows = [row[::-1] for row in rows] if backwards else rows
+    else:
+        rows, gap = [[str(len(rows))], head, *rows], "  "
+    return write_text(path, "".join(gap.join(row) + "\n" for row in rows))
+
+
 def write_coco(root: Path, layout: str = "json", train: int = 20, val: int = 8) -> set[str]:
     """Images of mixed size; every third one has a person on it. Returns the stems of those without."""
     free, number = set(), 0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 import set_layouts as lay
 import torch
 
-from fer_teach import data
+from fer_teach import data, landmarks
 from fer_teach.data import DataError, DataWarning
 from fer_teach.data.celeba_rows import ATTRIBUTES
+from fer_teach.parts import part_masks
 
 SPLITS = ("train", "valid", "test")
 FEW = range(1, 31)
@@ -200,3 +202,136 @@ def test_two_partitions_that_differ_are_refused(root):
     partition(root, FEW, lambda number: number % 2, "list_eval_partition_10000.txt")
     with pytest.raises(DataError, match="say different things of image 000002"):
         load(root)
+
+
+# Eyes and mouth -------------------------------------------------------------------------------------------------------
+
+
+def put_points(root, dots=True):
+    """Images with a white square of 3 by 3 pixels on each of their points; black else."""
+    for number in FEW:
+        image = np.zeros((218, 178, 3), np.uint8)
+        for x, y in lay.celeba_points(number):
+            image[y - 1 : y + 2, x - 1 : x + 2] = 255 * dots
+        image[:8] = number * 7 % 256  # which image it is: cut off by the loader's crop to a square
+        lay.put(root / "img_align_celeba" / f"{number:06}.png", image)
+        (root / "img_align_celeba" / f"{number:06}.jpg").unlink(missing_ok=True)
+    lay.write_celeba_forty(root / "list_attr_celeba.csv")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"size": 178}, {"size": 64}, {"size": (100, 120)}, {"size": 128, "fit": "pad"}, {"size": 128, "fit": "stretch"}],
+    ids=str,
+)
+@pytest.mark.parametrize("table", ["txt", "csv", "backwards"])
+def test_points_lie_where_the_loaded_image_shows_them(root, table, options):
+    put_points(root)
+    name = f"list_landmarks_align_celeba.{'txt' if table == 'txt' else 'csv'}"
+    lay.write_celeba_points(root / name, range(1, 203), backwards=table == "backwards")
+    faces = data.load("celeba", root, "all", **options)
+    assert faces.five_points.shape == (30, 5, 2)
+    assert faces.five_points.dtype == torch.float32
+    some = faces.grey().resize(96)[torch.arange(29, -1, -3)]
+    for shown in (faces, some):
+        near = int(0.04 * min(shown.size))
+        for image, points in zip(shown.images.float().mean(1), shown.five_points, strict=True):
+            for x, y in points:
+                left, upper = round(float(x)) - near, round(float(y)) - near
+                window = image[upper : upper + 2 * near + 1, left : left + 2 * near + 1]
+                where = torch.stack(torch.meshgrid(*map(torch.arange, window.shape), indexing="ij")[::-1], -1)
+                seen = (where * window[..., None]).sum((0, 1)) / window.sum() + torch.tensor([left, upper])
+                assert (seen - torch.stack([x, y])).abs().max() < 0.2
+
+
+def test_points_belong_to_the_image_of_their_row(root):
+    put_points(root)
+    lay.write_celeba_points(root / "Anno" / "list_landmarks_align_celeba.txt", range(1, 203))
+    for split in SPLITS:
+        faces = data.load("celeba", root, split, size=(218, 178))
+        for image, points in zip(faces.images, faces.five_points, strict=True):
+            number = min(FEW, key=lambda number: abs(number * 7 % 256 - float(image[0, 0, 0])))
+            assert points.tolist() == lay.celeba_points(number).tolist()
+
+
+def test_images_without_points_and_copies_in_another_size(root):
+    put_points(root)
+    lay.write_celeba_points(root / "list_landmarks_align_celeba.csv", range(3, 31))
+    faces, warned = told(root)
+    assert len(warned) == 1
+    assert "has no row for 2 of 30 images, such as 000001: no points" in warned[0]
+    assert faces.five_points.isnan().all((1, 2)).tolist() == [True, True] + [False] * 28
+    masks, index = part_masks(faces)
+    assert index.tolist() == list(range(2, 30))
+    assert masks["eyes"].shape == (28, 16, 16)
+    assert masks["mouth"].flatten(1).any(1).all()
+    for number in FEW:  # half as large
+        lay.put(root / "img_align_celeba" / f"{number:06}.png", np.zeros((109, 89, 3), np.uint8))
+    torch.testing.assert_close(told(root)[0].five_points[2:], faces.five_points[2:])
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [((218, 178), "points outside 28 of 28 images"), ((128, 128), "belong to images of 178 x 218; 30 of 30")],
+    ids=["another_table", "another_shape"],
+)
+def test_points_that_cannot_be_the_images_are_left_out_and_told(root, size, words):
+    for number in FEW:
+        lay.put(root / "img_align_celeba" / f"{number:06}.jpg", np.zeros((*size, 3), np.uint8), "JPEG")
+    lay.write_celeba_forty(root / "list_attr_celeba.csv")
+    lay.write_celeba_points(root / "landmarks.csv", range(3, 31), (218 * 4, 178 * 4) if size[0] == 218 else (218, 178))
+    faces, warned = told(root)
+    assert faces.five_points is None
+    assert sum(words in one for one in warned) == 1
+
+
+def test_points_of_the_images_in_the_wild_are_not_those_of_the_aligned(root):
+    put_points(root)
+    wild = root.parent / "wild"
+    for number in FEW:
+        lay.put(wild / "img_celeba" / f"{number:06}.jpg", np.zeros((436, 500, 3), np.uint8), "JPEG")
+    lay.write_celeba_forty(wild / "list_attr_celeba.csv")
+    for place in (root, wild):
+        lay.write_celeba_points(place / "list_landmarks_celeba.txt", size=(436, 356))
+    assert load(root).five_points is None
+    faces = data.load("celeba", wild, "all", size=(436, 500))
+    assert faces.five_points[0].tolist() == lay.celeba_points(1, (436, 356)).tolist()
+    (wild / "list_landmarks_celeba.txt").rename(wild / "list_landmarks_align_celeba.txt")
+    assert load(wild).five_points is None
+
+
+@pytest.mark.parametrize(
+    ("row", "change", "words"),
+    [
+        (4, lambda line: line.replace(",136,", ",left,"), "row 4: nose_y is 'left'; a number of pixels was expected"),
+        (4, lambda line: line.rsplit(",", 1)[0], "row 4: 10 values instead of 11"),
+        (4, lambda line: "000030.jpg" + line[10:], "was listed already in row 2"),
+        (4, lambda line: line[:-3] + "nan", "rightmouth_y is 'nan'"),
+    ],
+)
+def test_damaged_points_are_named(root, row, change, words):
+    put_points(root)
+    path = lay.write_celeba_points(root / "list_landmarks_align_celeba.csv")
+    lines = path.read_text().splitlines()
+    lines[row - 1] = change(lines[row - 1])
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=words) as caught:
+        load(root)
+    assert "list_landmarks_align_celeba.csv" in str(caught.value)
+
+
+def test_masks_are_drawn_around_the_points_and_dlib_is_not_asked(root, monkeypatch):
+    put_points(root)
+    lay.write_celeba_points(root / "list_landmarks_align_celeba.txt")
+    monkeypatch.setattr(landmarks, "find", lambda images: pytest.fail("dlib was asked"))
+    faces = data.load("celeba", root, "all").grey().resize(64)[5:15]
+    masks, index = part_masks(faces)
+    assert index.tolist() == list(range(10))
+    for i, points in enumerate(faces.five_points.round().long().tolist()):
+        left, right, nose, *corners = points
+        for part, places in (("eyes", [left, right]), ("mouth", corners)):
+            assert all(masks[part][i, y, x] for x, y in places)
+            assert not masks[part][i, nose[1], nose[0]]
+        assert not (masks["eyes"][i] & masks["mouth"][i]).any()
+    assert 0.01 < float(masks["eyes"].float().mean()) < 0.03
+    assert 0.01 < float(masks["mouth"].float().mean()) < 0.04

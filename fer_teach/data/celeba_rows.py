@@ -82,15 +82,18 @@ def lines(table: TableFile) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, fields
 
 
-def find(tree: Tree, known: Sequence[str], least: int) -> list[str]:
-    """Text and csv files of any name whose header has at least so many of the known columns, with values below.
+def find(tree: Tree, hint: str, known: Sequence[str], least: int) -> list[str]:
+    """Text and csv files whose header has at least so many of the known columns, with values below.
 
-    Three folders deep at most, and not in folders with more than a hundred such files.
+    Those with the hint in their name; else any others that lie three folders deep at most, and in no folder with more
+    than a hundred of them.
     """
-    tables = [name for name in tree.names if name.lower().endswith((".txt", ".csv")) and name.count("/") < 3]
+    tables = [name for name in tree.names if name.lower().endswith((".txt", ".csv"))]
     crowd = Counter(PurePosixPath(name).parent for name in tables)
-    few = [name for name in tables if crowd[PurePosixPath(name).parent] <= 100]
-    return [name for name in few if _has(tree.table(name), known, least)]
+    named = [name for name in tables if hint in PurePosixPath(name).name.lower()]
+    others = [name for name in tables if name.count("/") < 3 and crowd[PurePosixPath(name).parent] <= 100]
+    found = [name for name in named if _has(tree.table(name), known, least)]
+    return found or [name for name in others if _has(tree.table(name), known, least)]
 
 
 def _has(table: TableFile, known: Sequence[str], least: int) -> bool:
@@ -189,7 +192,7 @@ def _header(table: TableFile, source: Iterator, known: Sequence[str], take: Call
             f"{table}, row {row}: {what}. A column image_id must hold the images' names, the others what is said of "
             "them; use the file as its publisher gives it."
         )
-    columns = {name: at for name, at in places if name in taken}
+    columns = {name: dict(places)[name] for name in taken}
     return promised, columns, name_at, [name for name in names if name not in taken]
 
 

@@ -52,7 +52,7 @@ class Tables:
 def recognise(tree: Tree) -> Listing | str | None:
     """CelebA's images that have a row, in the order of their names."""
     named = [name for name in tree.names if _ATTRIBUTES.match(PurePosixPath(name).name)]
-    tables = named or find(tree, ATTRIBUTES, 1)
+    tables = named or find(tree, "attr", ATTRIBUTES, 1)
     images = _image_files(tree)
     if not tables:
         if any("img_align_celeba" in name.lower() for name in images.values()):

@@ -90,6 +90,19 @@ def test_grey_uses_the_luma_weights():
     assert torch.equal(make().grey().images, make().images)
 
 
+def test_grey_keeps_bytes_alone(monkeypatch):
+    random = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (2500, 3, 9, 7), generator=random, dtype=torch.uint8)
+    colour = FaceDataset("toy", "train", images, torch.zeros(2500, dtype=torch.int64), ("a",))
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    whole = torch.cat([torch.einsum("nchw,c->nhw", part.float(), weights) for part in images.split(1024)])
+    joined, cat = [], torch.cat
+    monkeypatch.setattr(torch, "cat", lambda parts: joined.extend(part.dtype for part in parts) or cat(parts))
+    assert torch.equal(colour.grey().images, whole.round().clamp(0, 255).byte()[:, None])
+    assert set(joined) == {torch.uint8}
+    assert colour[[]].grey().images.shape == (0, 1, 9, 7)
+
+
 def test_fingerprint_follows_content_alone():
     dataset = make()
     assert len(dataset.fingerprint) == 16

@@ -135,8 +135,8 @@ class FaceDataset:
         if self.images.shape[1] == 1:
             return replace(self)
         weights = torch.tensor([0.299, 0.587, 0.114])
-        parts = [torch.einsum("nchw,c->nhw", part.float(), weights) for part in self.images.split(1024)]
-        return replace(self, images=torch.cat(parts).round().clamp(0, 255).byte()[:, None])
+        luma = (torch.einsum("nchw,c->nhw", part.float(), weights) for part in self.images.split(1024))
+        return replace(self, images=torch.cat([part.round().clamp(0, 255).byte() for part in luma])[:, None])
 
     @property
     def fingerprint(self) -> str:

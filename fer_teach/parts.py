@@ -71,8 +71,8 @@ def part_masks(dataset):
     """Masks of eyes and mouth for as many faces as can be: (masks, index).
 
     masks: dict of bool (n, H, W), row i belongs to face index[i] of the data set. The data set's own masks, for every
-    face; else drawn around its five points, for the faces that have them; else around the landmarks that dlib finds,
-    for the faces that it finds; (None, empty) if it finds none.
+    face; else drawn around its five points, for the faces that have them; else around its true landmarks, for every
+    face; else around those that dlib finds, for the faces that it finds; (None, empty) if it finds none.
     """
     if dataset.masks:
         return dataset.masks, torch.arange(len(dataset))
@@ -81,7 +81,7 @@ def part_masks(dataset):
         if len(index):
             return point_masks(dataset.five_points[index], dataset.size), index
     try:
-        points, found = landmarks.seen(dataset)
+        points, found = landmarks.known(dataset)
     except FerTeachError:
         return None, torch.arange(0)
     index = found.nonzero()[:, 0]

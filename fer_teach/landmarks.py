@@ -111,7 +111,7 @@ def seen(dataset) -> Landmarks:
 
 
 def known(dataset) -> Landmarks:
-    """Landmarks of a FaceDataset, wherever they come from: its own true ones, found everywhere, else dlib's (`seen`)."""
+    """Landmarks of a FaceDataset, its own true ones, found everywhere, else dlib's (`seen`)."""
     if dataset.landmarks is not None and FOUND not in (dataset.attributes or {}):
         return Landmarks(dataset.landmarks, torch.ones(len(dataset), dtype=torch.bool))
     return seen(dataset)

@@ -254,6 +254,17 @@ def test_points_belong_to_the_image_of_their_row(root):
             assert points.tolist() == lay.celeba_points(number).tolist()
 
 
+@pytest.mark.parametrize("packing", ["zip", "tar.gz"])
+def test_points_in_an_archive(root, packing):
+    put_points(root)
+    lay.write_celeba_points(root / "CelebA" / "Anno" / "list_landmarks_align_celeba.txt", range(1, 203))
+    lay.write_celeba_points(root / "CelebA" / "Anno" / "list_landmarks_celeba.txt", range(1, 203), (436, 356))
+    before = load(root).five_points
+    (root.parent / "here").mkdir()
+    lay.pack(root, root.parent / "here" / f"CelebA.{packing}")
+    assert torch.equal(load(root.parent / "here").five_points, before)
+
+
 def test_images_without_points_and_copies_in_another_size(root):
     put_points(root)
     lay.write_celeba_points(root / "list_landmarks_align_celeba.csv", range(3, 31))

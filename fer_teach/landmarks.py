@@ -102,9 +102,19 @@ def find(images: torch.Tensor, side: int = 256, stand_in: torch.Tensor | None = 
 
 
 def seen(dataset) -> Landmarks:
-    """dlib's landmarks of a FaceDataset: those that `landmarked` gave it, else found now in its images."""
+    """dlib's landmarks of a FaceDataset: those that `landmarked` gave it, else found now in its images.
+
+    For what dlib sees and misses; true landmarks do not count here. Where the parts of the face are: `known`.
+    """
     found = (dataset.attributes or {}).get(FOUND)
     return find(dataset.images) if found is None else Landmarks(dataset.landmarks, found)
+
+
+def known(dataset) -> Landmarks:
+    """Landmarks of a FaceDataset, its own true ones, found everywhere, else dlib's (`seen`)."""
+    if dataset.landmarks is not None and FOUND not in (dataset.attributes or {}):
+        return Landmarks(dataset.landmarks, torch.ones(len(dataset), dtype=torch.bool))
+    return seen(dataset)
 
 
 def landmarked(dataset, always: bool = False):

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fer_teach.data.celeba_rows import ATTRIBUTES
+
 CK_WORDS = {"anger": 1, "contempt": 2, "disgust": 3, "fear": 4, "happy": 5, "sadness": 6, "surprise": 7}
 CK_NAMES = {"happy": "happiness"}
 JAFFE_PEOPLE = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM")
@@ -175,6 +177,57 @@ def write_celeba_table(root: Path, numbers: list[int], table: str = "txt") -> Pa
         return write_text(root / "list_attr_celeba.txt", head + body)
     body = "".join(",".join(map(str, row)) + "\n" for row in rows)
     return write_text(root / "list_attr_celeba.csv", ",".join(["image_id", *CELEBA_NAMES]) + "\n" + body)
+
+
+def celeba_forty(number: int) -> list[int]:
+    """All 40 attributes of image `number`."""
+    return np.random.default_rng(number).integers(0, 2, len(ATTRIBUTES)).tolist()
+
+
+def write_celeba_forty(
+    path: Path,
+    numbers=range(1, 31),
+    gap=",",
+    words=("-1", "1"),
+    column="image_id",
+    name="{:06}.jpg",
+    spell=str,
+    more=(),
+) -> Path:
+    """All 40 attributes, rows in descending order of the names.
+
+    words   how 0 and 1 are written
+    column  the header of the images' names; None: a text table with the number of rows, as published
+    name    how image `number` is named
+    spell   how an attribute's name is written
+    more    columns of other things, after the attributes
+    """
+    head = [spell(word) for word in ATTRIBUTES]
+    rows = [[name.format(i), *(words[value] for value in celeba_forty(i))] for i in list(numbers)[::-1]]
+    if column is None:
+        rows = [[str(len(rows))], head, *rows]
+    else:
+        rows = [[*row, *([str(i + 2)] * len(more))] for i, row in enumerate(rows)]
+        rows = [[column, *head, *more], *rows]
+    return write_text(path, "".join(gap.join(row) + "\n" for row in rows))
+
+
+def celeba_points(number: int, size=(218, 178)) -> np.ndarray:
+    """Five points (x, y) of image `number`, in whole pixels: eyes, nose, corners of the mouth."""
+    face = np.array([[69, 111], [108, 111], [88, 135], [72, 152], [105, 152]]) + [number % 7 - 3, number % 5 - 2]
+    return np.round(face * size[0] / 218).astype(int)
+
+
+def write_celeba_points(path: Path, numbers=range(1, 31), size=(218, 178), backwards: bool = False) -> Path:
+    """list_landmarks_align_celeba as text with its number of rows, or as csv; backwards: its columns too."""
+    head = [f"{at}_{axis}" for at in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"]
+    rows = [[f"{i:06}.jpg", *map(str, celeba_points(i, size).ravel())] for i in list(numbers)[::-1]]
+    if path.suffix == ".csv":
+        rows, gap = [["image_id", *head], *rows], ","
+        rows = [row[::-1] for row in rows] if backwards else rows
+    else:
+        rows, gap = [[str(len(rows))], head, *rows], "  "
+    return write_text(path, "".join(gap.join(row) + "\n" for row in rows))
 
 
 def write_coco(root: Path, layout: str = "json", train: int = 20, val: int = 8) -> set[str]:

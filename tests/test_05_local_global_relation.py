@@ -405,6 +405,25 @@ def test_outlines_lie_on_the_true_masks(rendered):
     assert torch.equal(parts.part_masks(rendered)[0]["eyes"], rendered.masks["eyes"])
 
 
+def test_five_points_give_nearly_the_true_masks(rendered):
+    upright = rendered[rendered.attributes["yaw"].abs() < 10].resize(64)
+    at = upright.landmarks
+    five = torch.stack([at[:, 36:42].mean(1), at[:, 42:48].mean(1), at[:, 30], at[:, 48], at[:, 54]], 1)
+    drawn = parts.point_masks(five, upright.size)
+    for part, low in (("eyes", 0.45), ("mouth", 0.5)):
+        both = (drawn[part] & upright.masks[part]).flatten(1).sum(1) / (drawn[part] | upright.masks[part]).flatten(
+            1
+        ).sum(1)
+        assert both.median() > low
+    turned = torch.stack([63 - five[..., 1], five[..., 0]], -1)  # a quarter clockwise
+    assert all(
+        (mask.rot90(-1, (1, 2)) == parts.point_masks(turned, upright.size)[part]).float().mean() > 0.999
+        for part, mask in drawn.items()
+    )
+    unknown = parts.point_masks(torch.full((2, 5, 2), torch.nan), (64, 64))
+    assert not any(mask.any() for mask in unknown.values())
+
+
 def test_without_a_face_there_are_no_masks(own_cache, tmp_path):
     noise = data.FaceDataset(
         "noise", "test", torch.zeros(2, 1, 64, 64, dtype=torch.uint8), torch.zeros(2).long(), ("a",)

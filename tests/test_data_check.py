@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from data_layouts import PER_SPLIT, faces, kaggle_rows, new_rows, png, write_fer
 from fer_teach import paths
 from fer_teach.cli import main
 from fer_teach.data import DataError, check, load, names, published, summary
+from fer_teach.data.catalog import entry
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -270,7 +272,15 @@ def test_too_few_people_to_split_are_checked_as_a_whole(tmp_path):
 @pytest.mark.parametrize("name", [name for name in names() if name != "rendered"])
 def test_the_guide_has_every_set(name):
     guide = (paths.root() / "book" / "data_guide.md").read_text()
-    assert f"| `{name}` |" in guide
+    row = next(line for line in guide.splitlines() if line.startswith(f"| `{name}` |"))
+    assert f"| {entry(name).chapters} |" in row
     if name in lay.WRITERS:
         assert f"fer-teach data check {name} --root" in guide
         assert f"\n{name}/\n" in guide
+
+
+def test_a_set_says_which_chapters_use_it():
+    for path in (paths.root() / "notebooks").glob("0[1-5]_*.py"):
+        for name in re.findall(r'tables\.say\("paper", "(\w+)"', path.read_text()):
+            assert path.name[:2] in entry(name).chapters.replace("01 to 05", "01, 02, 03, 04, 05"), (path.name, name)
+    assert "05" in entry("ckplus").chapters  # that paper's own set

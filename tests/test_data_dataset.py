@@ -21,6 +21,7 @@ def full():
         subjects=torch.arange(6),
         votes=torch.ones(6, 10, dtype=torch.int64),
         landmarks=torch.arange(6 * 68 * 2, dtype=torch.float32).reshape(6, 68, 2),
+        five_points=torch.arange(6 * 5 * 2, dtype=torch.float32).reshape(6, 5, 2),
         masks=masks,
         action_units={"AU12": torch.rand(6)},
         attributes={"yaw": torch.arange(6.0)},
@@ -37,7 +38,7 @@ def test_subset_takes_every_field_along(index):
     part = dataset[index]
     assert len(part) == 2
     assert torch.equal(part.images, dataset.images[[1, 3]])
-    for key in ("labels", "subjects", "votes", "landmarks"):
+    for key in ("labels", "subjects", "votes", "landmarks", "five_points"):
         assert torch.equal(getattr(part, key), getattr(dataset, key)[[1, 3]])
     assert part.masks["face"].shape == (2, 8, 8)
     assert part.attributes["yaw"].tolist() == [1.0, 3.0]
@@ -67,6 +68,7 @@ def test_resize_moves_masks_and_landmarks():
     expected[4:8, 8:16] = True
     assert torch.equal(double.masks["face"][0], expected)
     torch.testing.assert_close(double.landmarks, (dataset.landmarks + 0.5) * 2 - 0.5)
+    torch.testing.assert_close(double.five_points, (dataset.five_points + 0.5) * 2 - 0.5)
     assert dataset.resize((4, 6)).images.shape == (6, 1, 4, 6)
     assert torch.equal(dataset.resize(8).images, dataset.images)
     assert dataset[[]].resize(4).images.shape == (0, 1, 4, 4)
@@ -86,6 +88,19 @@ def test_grey_uses_the_luma_weights():
     assert colour.grey().images.shape == (6, 1, 8, 8)
     assert (colour.grey().images == 76).all()
     assert torch.equal(make().grey().images, make().images)
+
+
+def test_grey_keeps_bytes_alone(monkeypatch):
+    random = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (2500, 3, 9, 7), generator=random, dtype=torch.uint8)
+    colour = FaceDataset("toy", "train", images, torch.zeros(2500, dtype=torch.int64), ("a",))
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    whole = torch.cat([torch.einsum("nchw,c->nhw", part.float(), weights) for part in images.split(1024)])
+    joined, cat = [], torch.cat
+    monkeypatch.setattr(torch, "cat", lambda parts: joined.extend(part.dtype for part in parts) or cat(parts))
+    assert torch.equal(colour.grey().images, whole.round().clamp(0, 255).byte()[:, None])
+    assert set(joined) == {torch.uint8}
+    assert colour[[]].grey().images.shape == (0, 1, 9, 7)
 
 
 def test_fingerprint_follows_content_alone():

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import set_layouts as layouts
 import torch
 
 from fer_teach import data, landmarks
 from fer_teach.backgrounds import with_masks
 from fer_teach.errors import FerTeachError
 from fer_teach.hardfaces import by_rule
-from fer_teach.parts import part_masks
+from fer_teach.parts import outline_masks, part_masks
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,24 @@ def test_true_landmarks_stay_unless_dlibs_are_asked_for(frontal, own_cache):
     assert landmarks.landmarked(few) is few
     assert torch.equal(landmarks.landmarked(few, always=True).landmarks, landmarks.find(few.images).points)
     assert torch.equal(landmarks.seen(few).points, landmarks.find(few.images).points)
+
+
+def test_masks_are_drawn_around_true_landmarks_without_asking_dlib(frontal, monkeypatch):
+    monkeypatch.setattr(landmarks, "find", lambda images: pytest.fail("dlib was asked"))
+    few = replace(frontal[:8], masks=None).resize(48)
+    assert torch.equal(landmarks.known(few).points, few.landmarks)
+    assert landmarks.known(few).found.tolist() == [True] * 8
+    masks, index = part_masks(few)
+    assert index.tolist() == list(range(8))
+    assert torch.equal(masks["mouth"], outline_masks(few.landmarks, few.size)["mouth"])
+
+
+def test_masks_of_ckplus_are_drawn_around_its_landmarks(tmp_path, own_cache, monkeypatch):
+    layouts.write_ck(tmp_path, points=True)
+    faces = landmarks.landmarked(data.load("ckplus", tmp_path, "test")).grey().resize(64)
+    monkeypatch.setattr(landmarks, "find", lambda images: pytest.fail("dlib was asked"))
+    masks, index = part_masks(faces)
+    assert len(masks["eyes"]) == len(index) == len(faces)
 
 
 def test_a_missing_predictor_says_what_to_install(monkeypatch):

@@ -63,7 +63,7 @@ _ENTRIES = (
     Entry(
         "fer2013",
         "FER2013, 7 classes",
-        "01",
+        "01, 04, 05",
         "images for research",
         _FER2013_ACCESS,
         f"{_FER2013_CSV};\n"
@@ -74,7 +74,7 @@ _ENTRIES = (
     Entry(
         "ckplus",
         "CK+, posed expressions, 7 or 8 classes",
-        "01, 03, 04",
+        "01, 03, 04, 05",
         "research, no faces shown beyond those permitted",
         "its authors, on a signed agreement: jeffcohn.net/Resources",
         "cohn-kanade-images/S005/001/S005_001_00000011.png ... and Emotion/S005/001/S005_001_00000011_emotion.txt ...\n"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fer_teach.data.catalog import roots
+from fer_teach.data.celeba_points import five_points
 from fer_teach.data.celeba_tables import Tables, recognise
 from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.decoding import form
@@ -46,8 +47,10 @@ def load(
 
     Images are chosen before any is read, and only those are decoded. Splits: list_eval_partition.txt or .csv; without
     it the published ranges of numbers where images of all three are there; else, for a small part of the set, 80, 10
-    and 10 in a hundred by a hash of the name, or of the person where identity_CelebA.txt is there. subjects: with
-    identity_CelebA.txt. An image without a row, or a row without an image, is counted in a DataWarning.
+    and 10 in a hundred by a hash of the name, or of the person where identity_CelebA.txt is there. A partition file
+    that lacks images, or gives some split none, is not used, and a DataWarning says so. subjects: with
+    identity_CelebA.txt. five_points: with list_landmarks_align_celeba.txt or .csv, for the images in the wild with
+    list_landmarks_celeba. An image without a row, or a row without an image, is counted in a DataWarning.
     Errors: DataError naming file and row.
     """
     listing = locate("celeba", places, recognise)
@@ -63,10 +66,11 @@ def load(
                 f"celeba: n must be a whole number in 1..{len(chosen):,}, the size of {split!r}, not {n!r}."
             )
         chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:n])
-    images = listing.images(chosen, form("celeba", size, 3, fit), f"-{split}")
+    to = form("celeba", size, 3, fit)
+    images = listing.images(chosen, to, f"-{split}")
     listing.labels, listing.classes = values[label], (f"not {label}", label)
     given = {name: torch.from_numpy(values[name][chosen]) for name in wanted}
-    return listing.dataset(split, chosen, images, attributes=given)
+    return listing.dataset(split, chosen, images, five_points=five_points(listing, chosen, to), attributes=given)
 
 
 def attributes(
@@ -109,7 +113,7 @@ def _split(listing: Listing, split: str) -> np.ndarray:
         counts = ", ".join(f"{part} {int((parts == part).sum()):,}" for part in PARTS)
         raise AbsentSplit(
             f"{listing.tree.root}: split {split!r} of celeba has no image ({counts}, by {why}). "
-            'Use split="all", or remove the partition file of the whole set from a small part of it.'
+            'Use split="all", or more images.'
         )
     return chosen
 

@@ -84,8 +84,9 @@ def move(points: np.ndarray, boxes: np.ndarray, to: Form) -> np.ndarray:
         scale = np.array([width / (right - left), height / (lower - upper)])
         shift = np.zeros(2)
         if to.fit == "pad":
-            scale[:] = scale.min()
-            inner = np.round(np.array([right - left, lower - upper]) * scale)
+            box = np.array([right - left, lower - upper])
+            inner = np.maximum(1, np.round(box * scale.min()))  # as `decode` rounds it
+            scale = inner / box
             shift = np.floor((np.array([width, height]) - inner) / 2)
         moved[i] = (points[i] + 0.5 - (left, upper)) * scale + shift - 0.5
     return moved

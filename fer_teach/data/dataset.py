@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fer_teach.errors import DataError
 
-_TENSORS = ("images", "labels", "subjects", "votes", "landmarks")
+_TENSORS = ("images", "labels", "subjects", "votes", "landmarks", "five_points")
 _MAPPINGS = ("masks", "action_units", "attributes")
 
 
@@ -26,6 +26,8 @@ class FaceDataset:
     subjects       int64 (N,), one number a person
     votes          int64 (N, 10) raw counts: the eight FERPlus emotions, unknown, NF (not a face)
     landmarks      float32 (N, 68, 2), x right and y down in pixels, pixel centres at whole numbers, dlib's order
+    five_points    float32 (N, 5, 2), likewise: left eye, right eye, nose, left and right corner of the mouth, left as
+                   one looks at it; NaN where unknown
     masks          bool (N, H, W) under "face", "eyes", "mouth"
     action_units   float32 (N,) in 0..1, one entry a unit, such as "AU12"
     attributes     (N,), such as "yaw", "pitch", "roll" in degrees
@@ -42,6 +44,7 @@ class FaceDataset:
     subjects: Tensor | None = None
     votes: Tensor | None = None
     landmarks: Tensor | None = None
+    five_points: Tensor | None = None
     masks: dict[str, Tensor] | None = None
     action_units: dict[str, Tensor] | None = None
     attributes: dict[str, Tensor] | None = None
@@ -107,7 +110,8 @@ class FaceDataset:
     def resize(self, size: int | tuple[int, int]) -> FaceDataset:
         """The same faces at `size` (height, width; one number for a square).
 
-        Images: antialiased bilinear. Masks: a pixel is set where at least half of it was covered. Landmarks move along.
+        Images: antialiased bilinear. Masks: a pixel is set where at least half of it was covered. Landmarks and five
+        points move along.
         """
         height, width = (size, size) if isinstance(size, int) else size
         if min(height, width) < 1:
@@ -120,9 +124,10 @@ class FaceDataset:
                 key: _resample(mask[:, None], height, width, lambda x: x >= 0.5)[:, 0]
                 for key, mask in self.masks.items()
             }
-        if self.landmarks is not None:
-            scale = torch.tensor([width / self.size[1], height / self.size[0]])
-            new["landmarks"] = (self.landmarks + 0.5) * scale - 0.5
+        scale = torch.tensor([width / self.size[1], height / self.size[0]])
+        for key in ("landmarks", "five_points"):
+            if getattr(self, key) is not None:
+                new[key] = (getattr(self, key) + 0.5) * scale - 0.5
         return replace(self, **new)
 
     def grey(self) -> FaceDataset:
@@ -130,8 +135,8 @@ class FaceDataset:
         if self.images.shape[1] == 1:
             return replace(self)
         weights = torch.tensor([0.299, 0.587, 0.114])
-        parts = [torch.einsum("nchw,c->nhw", part.float(), weights) for part in self.images.split(1024)]
-        return replace(self, images=torch.cat(parts).round().clamp(0, 255).byte()[:, None])
+        luma = (torch.einsum("nchw,c->nhw", part.float(), weights) for part in self.images.split(1024))
+        return replace(self, images=torch.cat([part.round().clamp(0, 255).byte() for part in luma])[:, None])
 
     @property
     def fingerprint(self) -> str:

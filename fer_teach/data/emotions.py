@@ -52,4 +52,4 @@ def common(dataset: FaceDataset) -> FaceDataset:
     return FaceDataset(part.name, part.split, part.images, labels[known], COMMON, **fields)
 
 
-_KEPT = ("subjects", "votes", "landmarks", "masks", "action_units", "attributes")
+_KEPT = ("subjects", "votes", "landmarks", "five_points", "masks", "action_units", "attributes")

@@ -11,5 +11,16 @@ class DataError(FerTeachError):
     """A data set is missing, damaged, or not laid out as documented; the message names file and row."""
 
 
+class NotFound(DataError):
+    """A data set is not where it was looked for."""
+
+
+class ArchiveError(DataError):
+    """An archive that cannot be read: ArchiveError(path, what is wrong with it)."""
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.args))
+
+
 class DataWarning(UserWarning):
     """Something in a data set that is odd but loses nothing."""

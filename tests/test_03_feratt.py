@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 from fer_teach import chapters, checks, claims, data, evaluation, tables, training
 from fer_teach.backgrounds import PHOTOGRAPHS, backgrounds, coco_backgrounds, hulls, with_masks
 from fer_teach.data import FaceDataset
-from fer_teach.errors import FerTeachError
+from fer_teach.errors import DataError, DataWarning, FerTeachError
 
 CHAPTER = "03_feratt"
 
@@ -162,6 +162,47 @@ def test_the_hull_holds_all_landmarks_and_a_forehead():
     true = held.masks["face"]
     iou = (masks & true).flatten(1).sum(1) / (masks | true).flatten(1).sum(1)
     assert iou.mean() > 0.6  # a hull is a rougher cut than the true mask, which holds ears and hair's edge
+
+def test_coco_is_found_beside_the_faces_too(tmp_path, own_cache, monkeypatch):
+    """`root` is often the face set's own folder; a COCO under $FER_TEACH_DATA is taken then."""
+    set_layouts.write_ck48(tmp_path / "data" / "ck", people=2)
+    assert coco_backgrounds("train", 4, root=tmp_path / "data" / "ck") is None
+    set_layouts.write_coco(tmp_path / "data" / "coco")
+    monkeypatch.setenv("FER_TEACH_DATA", str(tmp_path / "data"))
+    made = coco_backgrounds("train", 4, root=tmp_path / "data" / "ck")
+    assert torch.equal(made, coco_backgrounds("train", 4))
+    table = tmp_path / "fer2013.csv"
+    table.write_text("emotion,pixels,Usage\n")
+    with pytest.warns(DataWarning, match="neither a folder nor an archive"):
+        assert torch.equal(made, coco_backgrounds("train", 4, root=table))
+
+
+def test_a_damaged_coco_is_no_missing_coco(tmp_path, own_cache):
+    for name in ("coco", "photographs"):
+        set_layouts.write_coco(tmp_path / name)
+        (tmp_path / name / "annotations" / "instances_train2017.json").write_text("{")
+        with pytest.raises(DataError, match="not JSON"):
+            coco_backgrounds("train", 4, root=tmp_path / name)
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "aligned.zip").write_bytes(b"a face set's own")
+    with pytest.warns(DataWarning, match="aligned.zip is damaged"):
+        assert coco_backgrounds("train", 4, root=tmp_path / "packed") is None
+    (tmp_path / "packed" / "coco.zip").write_bytes(b"cut off")
+    (tmp_path / "packed" / "aligned.zip").unlink()
+    with pytest.raises(DataError, match="coco.zip is damaged"):
+        coco_backgrounds("train", 4, root=tmp_path / "packed")
+
+
+def test_only_the_photographs_that_are_used_are_decoded(tmp_path, own_cache, monkeypatch):
+    set_layouts.write_coco(tmp_path / "coco")  # 14 without people are for training
+    asked, load = [], data.load
+    monkeypatch.setattr(data, "load", lambda *a, **options: asked.append(options["n"]) or load(*a, **options))
+    made = coco_backgrounds("train", 5, 64, 1, root=tmp_path / "coco")
+    assert len(made.flatten(1).unique(dim=0)) == 5
+    made = coco_backgrounds("train", 28, 64, 1, root=tmp_path / "coco")
+    assert asked == [5, 14]
+    assert made.flatten(1).unique(dim=0, return_counts=True)[1].tolist() == [2] * 14
+
 
 
 def test_faces_keep_true_masks_and_others_get_hulls(monkeypatch):

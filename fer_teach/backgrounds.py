@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .errors import DataError, FerTeachError
+from .errors import ArchiveError, DataWarning, FerTeachError, NotFound
 
 # Pictures inside scikit-image's wheel without people; nothing is downloaded. Licences as its documentation states them.
 # No picture serves both training and held-out scenes.
@@ -58,16 +59,38 @@ def backgrounds(part: str, count: int, size: int = 64, channels: int = 1, seed: 
 
 
 def coco_backgrounds(part: str, count: int, size: int = 64, channels: int = 1, seed: int = 0, root=None):
-    """The same from the user's COCO photographs without people; None where there is no COCO to be found."""
+    """The same from the user's COCO photographs without people, each used equally often; None where there is no COCO.
+
+    root: looked at first, perhaps another data set's folder; then $FER_TEACH_DATA. At most `count` are decoded.
+    Raises DataError where a COCO is found that is damaged.
+    """
     from . import data
 
+    split = "train" if part == "train" else "test"
+    for place in dict.fromkeys((root, None)):
+        there = _coco_photographs(place, split)
+        if there is not None:
+            found = data.load("coco", place, split, n=min(count, there), seed=seed, size=size)
+            found = found.grey() if channels == 1 else found
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+            return found.images[order % len(found)]
+    return None
+
+
+def _coco_photographs(place, split: str) -> int | None:
+    """How many photographs without people COCO's split has in a place; None where there is no COCO."""
+    from .data import catalog, coco
+
     try:
-        found = data.load("coco", root, "train" if part == "train" else "test", size=size)
-    except DataError:
+        return int((coco.scan(catalog.roots("coco", place)).parts == split).sum())
+    except NotFound:
         return None
-    found = found.grey() if channels == 1 else found
-    chosen = torch.randint(0, len(found), (count,), generator=torch.Generator().manual_seed(seed))
-    return found.images[chosen]
+    except ArchiveError as error:  # perhaps another data set's, which needs a password
+        path = Path(error.args[0])
+        if any(part.lower().startswith(catalog.entry("coco").folders) for part in path.parts):
+            raise
+        warnings.warn(f"While looking for COCO: {error}", DataWarning, stacklevel=3)
+        return None
 
 
 @cache

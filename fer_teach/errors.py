@@ -15,6 +15,17 @@ class AbsentSplit(DataError):
     """The data are sound and do not have the split that was asked for."""
 
 
+class NotFound(DataError):
+    """A data set is not where it was looked for."""
+
+
+class ArchiveError(DataError):
+    """An archive that cannot be read: ArchiveError(path, what is wrong with it)."""
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.args))
+
+
 class DataWarning(UserWarning):
     """Something in a data set that is odd but loses nothing."""
 

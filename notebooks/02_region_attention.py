@@ -182,8 +182,9 @@ def resampling(low, high, size, length):
 
 
 def crop_regions(images, boxes, size):
-    """The original and k crops of every image. images: float (B, C, H, W); boxes: int (k, 4), or (B, k, 4) where every
-    image has its own. Returns (B, 1 + k, C, size, size), region 0 the whole image."""
+    """The original and k crops of every image. images: (B, C, H, W); boxes: int (k, 4), or (B, k, 4) where every image
+    has its own. Returns float (B, 1 + k, C, size, size), region 0 the whole image."""
+    images = images if images.is_floating_point() else images.float()  # in whole numbers every weight below 1 is 0
     height, width = images.shape[-2:]
     whole = torch.tensor([[0, 0, width, height]]).expand(*boxes.shape[:-2], 1, 4)
     x0, y0, x1, y1 = torch.cat([whole, boxes], -2).unbind(-1)  # (R,) or (B, R) each
@@ -278,7 +279,7 @@ class IResNet(nn.Module):
     def forward(self, x):
         return self.parts(x.contiguous(memory_format=torch.channels_last))
 
-
+# %% tags=["method"]
 def iresnet50(**options):
     """The backbone of the course report: (B, in_channels, 112, 112) -> (B, 512)."""
     return IResNet((3, 4, 14, 3), **options)
@@ -499,10 +500,17 @@ ends = torch.tensor([[0.0, 1, 1, 1, 1, 1], [1.0, 0, 0, 0, 0, 0]]).softmax(1)  # 
 record(softmax_lowest=ends[0, 0], softmax_highest=ends[1, 0], softmax_reach=ends[1, 0] - ends[1, 1])
 print(f"a weight lies in [{ends[0, 0]:.4f}, {ends[1, 0]:.4f}]; mu_max - mu_0 at most {ends[1, 0] - ends[1, 1]:.4f}")
 
+# %% tags=["check"]
+sharp = torch.sigmoid(10 * torch.randn(500, 6, generator=torch.Generator().manual_seed(SEED)))  # sure of each region
+for weights, confined in ((sharp.softmax(1), True), (F.normalize(sharp, p=1, dim=1), False)):  # both add up to 1
+    inside = (weights > ends[0, 0] - 1e-6) & (weights < ends[1, 0] + 1e-6)
+    assert inside.all() == confined
+
 # %% [markdown]
 # ## The network
 #
-# All regions of all faces go through the backbone in *one* batch. Without relation attention every $\nu_i$ is 1, and $P = [F_m : F_m]$.
+# All regions of all faces go through the backbone in *one* batch. Without relation attention every $\nu_i$ is 1, and $P = [F_m : F_m]$. The two questions
+# $q^0$ and $q^1$ learn at a fiftieth of the rate of everything else [our own].
 
 # %% tags=["method"]
 class Attended(NamedTuple):
@@ -704,12 +712,18 @@ DEFAULTS = {
 
 
 def fitted(splits, looks, profile, seed, **changes):
-    """Train a variant, or take the checkpoint that the same training left. Returns (Fit, feed)."""
+    """Train a variant, or take the checkpoint that the same training left. Returns (Fit, feed).
+
+    looks: a dict that keeps the maps of each scheme and start, made when a training first asks for them.
+    """
     choice = {"epochs": EPOCHS[profile], **DEFAULTS, **changes}
     scheme = {choice["variant"]: choice.pop("scheme"), "plain": "plain"}[choice["variant"]]
+    which = scheme, choice["start"]
 
     def look():
-        return looks(scheme, choice["start"])
+        if which not in looks:
+            looks[which] = prepare(splits, profile, *which)
+        return looks[which]
 
     feed = reader(look) if FROZEN[profile] else live(scheme)
     key = keep(fitted, profile=profile, seed=seed, scheme=scheme, **choice)
@@ -718,26 +732,42 @@ def fitted(splits, looks, profile, seed, **changes):
 # %% [markdown]
 # `uncovered` are clean test faces, `covered` the same with a rendered hand, mask, scarf or object in front.
 
-# %%
-clean = hard["clean"].nonzero()[:, 0][: {"quick": 60, "full": 480, "paper": 1000}[PROFILE]]
-covered, cover_map = cover(test.images[clean], test.landmarks[clean], seed=SEED)
-sets = splits | {"covered": replace(test[clean], images=covered, split="covered")}
-sets["train_hard"] = replace(splits["train"][hard_subsets(splits["train"])["hard"]], split="train_hard")
+# %% tags=["method"]
+CLEAN = {"quick": 60, "full": 480, "paper": 1000}  # so many clean test faces are covered, at most
+
 
 @cache
-def looks(scheme, start):
-    """The maps of every set, made when a training first asks for them."""
-    return prepare(sets, PROFILE, scheme, start)
+def clean_faces(test, profile):
+    """The clean test faces that we cover: row numbers, int64 (N,)."""
+    return hard_subsets(test)["clean"].nonzero()[:, 0][: CLEAN[profile]]
+
+
+@cache
+def covered_faces(test, profile):
+    """The same with a thing in front, as FaceDataset, and what it covers, float (N, H, W). Whatever SEED, the same."""
+    clean = test[clean_faces(test, profile)]
+    images, cover_map = cover(clean.images, clean.landmarks, seed=0)
+    return replace(clean, images=images, split="covered"), cover_map
+
+
+def train_hard(train):
+    """The hard ones of the training faces."""
+    return replace(train[hard_subsets(train)["hard"]], split="train_hard")
+
+# %%
+clean, covered = clean_faces(test, PROFILE), covered_faces(test, PROFILE)[0]
+sets, looks = splits | {"covered": covered, "train_hard": train_hard(splits["train"])}, {}
 
 # %% mystnb={"image": {"alt": "Pairs of the same rendered face, in the upper row as it is, in the lower row with a hand, a mask, a scarf or an object in front."}}
-figures.gallery(torch.cat([test.images[clean[:6]], covered[:6]]), columns=6, size=1.2)
+figures.gallery(torch.cat([test.images[clean[:6]], covered.images[:6]]), columns=6, size=1.2)
 
 # %% [markdown]
 # ## What does attention buy, at equal cost?
 #
 # A fair rival may spend as much: the *plain* network reads one picture of 68 by 68 pixels. Same layers, same parameters, same pre-training, about as many
-# multiplications. Two things stay unequal: the regions are cut at known landmarks, which the plain network does not see, and the pre-training showed regions
-# of 26 pixels, not pictures of 68. So `full - plain` compares two ways to spend. What attention adds is `full - mean`.
+# multiplications. Three things stay unequal: the regions are cut at known landmarks, which the plain network does not see; the pre-training showed regions
+# of 26 pixels, not pictures of 68; and its 68 pixels are a face of 64 enlarged, which costs more and shows nothing new. So `full - plain` compares two ways to
+# spend. What attention adds is `full - mean`.
 
 # %%
 six, alone = torch.zeros(1, 6, 1, SIZE, SIZE), torch.zeros(1, 1, 1, SIDE, SIDE)
@@ -753,8 +783,8 @@ def judge(seed, **choice):
     right = (probabilities.argmax(1) == test.labels).float()
     got = {name: right[mask].mean() for name, mask in hard.items() if mask.any()}
     got["valid"] = evaluation.accuracy(fit.best, sets["valid"], feed=feed)
-    got["uncovered"] = right[clean].mean()
-    got["covered"] = evaluation.accuracy(fit.best, sets["covered"], feed=feed)
+    got["uncovered"] = right[clean_faces(test, PROFILE)].mean()
+    got["covered"] = evaluation.accuracy(fit.best, covered_faces(test, PROFILE)[0], feed=feed)
     return got
 
 counted = {name: int(mask.sum()) for name, mask in hard.items() if mask.any()}
@@ -772,17 +802,18 @@ tables.show("variants", variants, ["variant"], wanted, counted)
 pairs = [("full", "mean"), ("full", "plain"), ("self", "mean"), ("self+relation", "self"), ("full", "self+relation")]
 differences.show("variants", "variant", pairs, [name for name in wanted if name not in ("clean", "pose_45", "uncovered")])
 
+# %% tags=["method"]
+@torch.no_grad()
+def attended(network, feed, faces, index):
+    """What a network says of the rows `index`, int64 (B,), of a data set, read through its feed: Attended."""
+    return network(feed(faces, index, None)[0])
+
 # %% mystnb={"image": {"alt": "Four faces, one clean, the same covered, another covered, one turned, and under each six bars: how much the whole face, the two eyes, the nose and the two corners of the mouth weigh in the pool; a dashed line marks an equal share."}}
 fit, feed = fitted(sets, looks, PROFILE, SEED)
 REGIONS = ["whole", "eye 1", "eye 2", "nose", "mouth 1", "mouth 2"]
-
-@torch.no_grad()
-def attended(split, index, network=None):
-    return (network or fit.best)(feed(sets[split], torch.as_tensor(index), None)[0])
-
 sideways = head_pose(test.landmarks).yaw.abs().argmax()
 panels = [("test", clean[0]), ("covered", 0), ("covered", 3), ("test", sideways)]
-weights = torch.cat([attended(split, [int(row)]).weights for split, row in panels])
+weights = torch.cat([attended(fit.best, feed, sets[split], torch.tensor([int(row)])).weights for split, row in panels])
 shown = [sets[split].images[int(row)] for split, row in panels]
 figures.region_weights(shown, weights, ["clean", "covered", "covered", "turned"], REGIONS)
 
@@ -809,27 +840,51 @@ def attention_falls(before, after, which):
 # %% [markdown]
 # A second kind of pair: a grey square of 22 pixels over each part in turn. Training hid faces behind squares, so this should be easier than a hand.
 
-# %%
-some = clean[: 40 if PROFILE == "quick" else 200]
-which, share = covered_most(cover_map, landmark_crops(test.landmarks[clean], *test.size))
-much = (share > 0.3).nonzero()[:, 0]  # of the crop
-trunk, cut = backbone_of(PROFILE, "identities").parts[: FROZEN[PROFILE]], partial(regions_of, scheme=SCHEME)
-hidden = []  # five times the regions of the same faces, with a part hidden in each
-for place in PLACES:
-    images = behind_square(test.images[some], test.landmarks[some][:, list(place)].mean(1), side=22)
-    hidden.append(answers(replace(test[some], images=images), cut, trunk).float())
+# %% tags=["method"]
+MUCH, SQUARE = 0.3, 22  # the share of a crop that a thing must hide; the side of a square in pixels
+SOME = {"quick": 40, "full": 200, "paper": 200}  # so many clean faces stand behind squares
 
+
+def much_covered(test, profile):
+    """Pairs where a thing hides much of a crop: their numbers (M,) among the clean faces, and the crops' from 1, (M,)."""
+    points = test.landmarks[clean_faces(test, profile)]
+    which, share = covered_most(covered_faces(test, profile)[1], landmark_crops(points, *test.size))
+    much = (share > MUCH).nonzero()[:, 0]
+    return much, which[much]
+
+
+@cache
+def trunk_of(profile):
+    """The frozen layers after pre-training."""
+    return backbone_of(profile, "identities").parts[: FROZEN[profile]]
+
+
+def answered(faces, profile):
+    """What the frozen layers answer to the regions of some faces: float (N, R, C, h, w)."""
+    return answers(faces, partial(regions_of, scheme=SCHEME), trunk_of(profile)).float()
+
+# %% tags=["method"]
+@cache
+def behind_parts(test, profile):
+    """The clean faces behind a square over each part in turn, as `answered` gives them: one for each of PLACES."""
+    some = test[clean_faces(test, profile)[: SOME[profile]]]
+    centres = [some.landmarks[:, list(place)].mean(1) for place in PLACES]
+    return [answered(replace(some, images=behind_square(some.images, c, side=SQUARE)), profile) for c in centres]
+
+# %%
 def moves(seed):
-    network, fell = fitted(sets, looks, PROFILE, seed)[0].best, {}
-    before, after = attended("test", clean[much], network), attended("covered", much, network)
-    fell["mu_behind_a_thing"], fell["share_behind_a_thing"] = attention_falls(before, after, which[much])
-    before = attended("test", some, network)
-    squares = [attention_falls(before, network(x), torch.full((len(some),), k)) for k, x in enumerate(hidden, 1)]
+    (found, feed), clean, fell = fitted(sets, looks, PROFILE, seed), clean_faces(test, PROFILE), {}
+    some, (much, which), see = clean[: SOME[PROFILE]], much_covered(test, PROFILE), partial(attended, found.best, feed)
+    before, after = see(test, clean[much]), see(covered_faces(test, PROFILE)[0], much)
+    fell["mu_behind_a_thing"], fell["share_behind_a_thing"] = attention_falls(before, after, which)
+    before, hidden = see(test, some), enumerate(behind_parts(test, PROFILE), 1)
+    squares = [attention_falls(before, found.best(x), torch.full((len(some),), k)) for k, x in hidden]
     fell["mu_behind_a_square"], fell["share_behind_a_square"] = map(torch.cat, zip(*squares, strict=True))
     return {name: values.float().mean() for name, values in fell.items()}
 
 with torch.no_grad():
     falls = sweep({"seed": SEEDS}, moves)
+some, (much, _) = clean[: SOME[PROFILE]], much_covered(test, PROFILE)
 sizes = {name: len(some) * len(PLACES) if "square" in name else len(much) for name in falls.columns[1:-1]}
 for name, n in sizes.items():
     faces = len(some) if "square" in name else n  # five pairs of one face are not five independent draws
@@ -839,7 +894,8 @@ tables.show("attention", falls.assign(variant="full"), ["variant"], list(sizes),
 
 # %% mystnb={"image": {"alt": "A table of shades. Rows say which part of the face is hidden, columns are the six regions, numbers say by how many points the region's mu changes on average."}}
 with torch.no_grad():
-    change = torch.stack([(fit.best(x).mu - attended("test", some).mu).mean(0) for x in hidden])
+    before = attended(fit.best, feed, test, some).mu
+    change = torch.stack([(fit.best(x).mu - before).mean(0) for x in behind_parts(test, PROFILE)])
 figures.weight_change(change, [f"{name} hidden" for name in REGIONS[1:]], REGIONS, "change of mu, in points")
 
 # %% [markdown]
@@ -849,9 +905,9 @@ figures.weight_change(change, [f"{name} hidden" for name in REGIONS[1:]], REGION
 one = test[clean[:1]]
 
 def slide(down=0.5, across=0.5):
-    behind = replace(one, images=behind_square(one.images, 64 * torch.tensor([[across, down]]), side=22))
+    behind = replace(one, images=behind_square(one.images, 64 * torch.tensor([[across, down]]), side=SQUARE))
     with torch.no_grad():
-        weights = fit.best(answers(behind, cut, trunk).float()).weights
+        weights = fit.best(answered(behind, PROFILE)).weights
     return figures.region_weights(behind.images, weights, [""], REGIONS, limit=0.5)
 
 alt = "A face behind a grey square, and the shares of its six regions"
@@ -860,13 +916,19 @@ figures.sliders(slide, alt, down=(0.2, 0.8, 0.2, 0.4))
 # %% [markdown]
 # ## Which crops, which margin, which weights?
 #
-# `SCHEME` was chosen by the column `valid`. Photographs have no exact landmarks: in the full profile the row `dlib` cuts at the points that dlib finds, or at
-# their mean where it finds no face. The report used the `fixed` scheme, which stands here with attention and without.
+# `SCHEME` was chosen by the column `valid`. Photographs have no exact landmarks: in the full profile, on rendered faces, the row `dlib` cuts at the points
+# that dlib finds, or at their mean where it finds no face. The report used the `fixed` scheme, which stands here with attention and without.
+
+# %% tags=["method"]
+SCHEMES = [("full", "landmark"), ("mean", "fixed"), ("full", "fixed"), ("full", "random"), ("full", "dlib")]
+
+
+def schemes_for(profile, data):
+    """(variant, scheme) of each row. "dlib" stands where the faces have true landmarks beside dlib's, and `prepare` cuts."""
+    return [pair for pair in SCHEMES if pair[1] != "dlib" or (profile, data) == ("full", "rendered")]
 
 # %%
-schemes = [("full", "landmark"), ("mean", "fixed"), ("full", "fixed"), ("full", "random"), ("full", "dlib")]
-schemes = [pair for pair in schemes if pair[1] != ("dlib" if PROFILE == "quick" or DATA != "rendered" else "")]
-asked = [{"variant": v, "scheme": s, "seed": seed} for v, s in schemes for seed in FEWER]
+asked = [{"variant": v, "scheme": s, "seed": seed} for v, s in schemes_for(PROFILE, DATA) for seed in FEWER]
 by_scheme = sweep(asked, judge, name="schemes")
 columns = ["valid", "all", "hard", "covered"]
 tables.show("schemes", by_scheme, ["scheme", "variant"], columns, counted)
@@ -900,6 +962,9 @@ tables.show("defects", defects, ["biased", "weights", "start"], columns, counted
 by_valid, by_test = (variants.loc[variants[column].idxmax(), "all"] for column in ("valid", "all"))
 record(gain_of_choosing_on_test=by_test - by_valid, n=len(test))
 print(f"chosen on validation {by_valid:.3f}, chosen on test {by_test:.3f}, of {len(variants)} candidates")
+
+# %% tags=["check"]
+assert by_test >= by_valid  # the highest of all test accuracies is no lower than any of them
 
 # %% [markdown]
 # ## Trained on what, tested on what?

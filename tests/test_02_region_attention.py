@@ -1,5 +1,6 @@
 """Proofs of chapter 02, written from the method's description and run on the chapter's own method cells."""
 
+import ast
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fer_teach import chapters, checks
+from fer_teach import chapters, checks, data
 from fer_teach.cost import multiplications
 
 D = 12
@@ -129,6 +130,13 @@ def test_no_pixel_outside_a_box_reaches_its_region(m):
     touched = images.grad[0, 0] != 0
     assert touched[20:44, 10:40].all()
     assert touched.sum() == 24 * 30
+
+
+def test_regions_of_bytes_are_those_of_floats(m):
+    images = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    made = m.crop_regions(images, m.fixed_crops(64, 64), 26)
+    assert made.is_floating_point()
+    assert torch.equal(made, m.crop_regions(images.float(), m.fixed_crops(64, 64), 26))
 
 
 def test_the_public_augmentation_crops_nothing_and_ours_does(m):
@@ -413,6 +421,74 @@ def test_a_variant_learns_what_its_rule_says(m, monkeypatch, variant):
     rule = m.VARIANTS[variant]
     assert (made.q0.requires_grad, made.q1.requires_grad) == (rule.learns_q0, rule.learns_q1)
     assert made.relation == rule.learns_q1
+
+
+def cell(name):
+    """The chapter's function of that name that a sweep runs, as code."""
+    trees = [ast.parse(c.source) for c in chapters.cells("02_region_attention") if c.cell_type == "code"]
+    (found,) = [n for tree in trees for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("judge", {"prepare", "COPIES", "CLEAN", "clean_faces", "covered_faces"}),
+        ("moves", {"prepare", "COPIES", "CLEAN", "SOME", "MUCH", "SQUARE", "covered_faces", "behind_parts"}),
+        ("protocol", {"prepare", "COPIES"}),
+    ],
+)
+def test_the_key_of_a_kept_outcome_holds_all_that_it_was_measured_with(name, known):
+    """What a cell reads is a parameter, a definition of a method cell, or made of the data by the package alone."""
+    used = chapters.used_names(cell(name))
+    methods = ast.parse(chapters.method_code("02_region_attention")).body
+    reached = {n for node in chapters._reached(methods, used) for n in chapters._defined(node)}
+    assert known <= reached
+    assert not used & {"clean", "covered", "some", "cover_map", "cut", "trunk", "attended"} - reached - own_names(name)
+
+
+def own_names(name):
+    return {n.id for n in ast.walk(cell(name)) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def test_covered_faces_are_clean_ones_behind_a_thing(m, monkeypatch):
+    monkeypatch.setitem(m.CLEAN, "quick", 12)
+    monkeypatch.setitem(m.SOME, "quick", 3)
+    test = data.load("rendered", split="test")[:40].grey()
+    clean, (covered, cover_map) = m.clean_faces(test, "quick"), m.covered_faces(test, "quick")
+    assert len(clean) == len(covered) == 12
+    assert not m.hard_subsets(test)["hard"][clean].any()
+    assert (covered.split, covered.labels.tolist()) == ("covered", test.labels[clean].tolist())
+    same = (covered.images == test.images[clean])[:, 0]
+    assert same[cover_map == 0].all()
+    assert not same[cover_map > 0.9].all()
+    much, which = m.much_covered(test, "quick")
+    crops = m.crop_regions(cover_map[:, None], m.landmark_crops(test.landmarks[clean], 64, 64), 8)
+    assert (crops[much, which].mean((1, 2, 3)) > m.MUCH).all()
+    assert m.train_hard(test).split == "train_hard"
+    assert m.hard_subsets(m.train_hard(test))["hard"].all()
+
+
+def test_maps_are_made_once_when_they_are_first_read(m, monkeypatch, tmp_path):
+    made, feeds = [], []
+    monkeypatch.setattr(m, "keep", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(
+        m, "prepare", lambda splits, profile, *which: made.append(which) or {"test": [torch.ones(2, 1)]}
+    )
+    monkeypatch.setattr(m, "train", lambda splits, feed, *_, **__: feeds.append(feed))
+    looks, two = {}, data.load("rendered", split="test")[:2]
+    for variant in ("full", "mean", "plain"):
+        m.fitted({}, looks, "quick", 0, variant=variant)
+    assert not made
+    for feed in feeds:
+        assert feed(two, torch.arange(2), None)[0].tolist() == [[1], [1]]
+    assert made == [(m.SCHEME, "identities"), ("plain", "identities")]
+
+
+def test_dlib_has_a_row_only_where_its_points_are_not_the_data_sets_own(m):
+    for profile, name in (("quick", "rendered"), ("paper", "rendered"), ("full", "ferplus"), ("paper", "ferplus")):
+        assert "dlib" not in [scheme for _, scheme in m.schemes_for(profile, name)]
+    assert m.schemes_for("full", "rendered") == m.SCHEMES
 
 
 # Checks behind the exercises

@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 from fer_teach import chapters, checks, claims, data, evaluation, tables, training
 from fer_teach.backgrounds import PHOTOGRAPHS, backgrounds, coco_backgrounds, hulls, with_masks
 from fer_teach.data import FaceDataset
-from fer_teach.errors import FerTeachError
+from fer_teach.errors import DataError, DataWarning, FerTeachError
 
 CHAPTER = "03_feratt"
 
@@ -97,6 +97,17 @@ def test_a_scene_depends_on_its_seed_alone(m):
     assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
 
 
+def test_a_mask_may_have_one_channel(m):
+    held, background = faces(4), backgrounds("train", 4)
+    mask = held.masks["face"][:1].expand(4, -1, -1)
+    for given, as_channel, face, back in (
+        (mask, mask[:, None], held.images, background),
+        (mask[0], mask[:1], held.images[0], background[0]),
+    ):
+        plain, other = (m.random_scene(face, each, back, drawing(2)) for each in (given, as_channel))
+        assert all(torch.equal(a, b) for a, b in zip(plain, other, strict=True))
+
+
 def test_mask_and_face_move_together(m):
     """A face that is bright exactly where its mask is 1 stays so, wherever it goes."""
     held = faces()
@@ -150,6 +161,47 @@ def test_coco_gives_backgrounds_where_it_lies(tmp_path, own_cache):
     set_layouts.write_coco(tmp_path / "coco")
     made = coco_backgrounds("train", 30, 64, 1, root=tmp_path / "coco")
     assert made.shape == (30, 1, 64, 64)
+
+
+def test_coco_is_found_beside_the_faces_too(tmp_path, own_cache, monkeypatch):
+    """`root` is often the face set's own folder; a COCO under $FER_TEACH_DATA is taken then."""
+    set_layouts.write_ck48(tmp_path / "data" / "ck", people=2)
+    assert coco_backgrounds("train", 4, root=tmp_path / "data" / "ck") is None
+    set_layouts.write_coco(tmp_path / "data" / "coco")
+    monkeypatch.setenv("FER_TEACH_DATA", str(tmp_path / "data"))
+    made = coco_backgrounds("train", 4, root=tmp_path / "data" / "ck")
+    assert torch.equal(made, coco_backgrounds("train", 4))
+    table = tmp_path / "fer2013.csv"
+    table.write_text("emotion,pixels,Usage\n")
+    with pytest.warns(DataWarning, match="neither a folder nor an archive"):
+        assert torch.equal(made, coco_backgrounds("train", 4, root=table))
+
+
+def test_a_damaged_coco_is_no_missing_coco(tmp_path, own_cache):
+    for name in ("coco", "photographs"):
+        set_layouts.write_coco(tmp_path / name)
+        (tmp_path / name / "annotations" / "instances_train2017.json").write_text("{")
+        with pytest.raises(DataError, match="not JSON"):
+            coco_backgrounds("train", 4, root=tmp_path / name)
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "aligned.zip").write_bytes(b"a face set's own")
+    with pytest.warns(DataWarning, match="aligned.zip is damaged"):
+        assert coco_backgrounds("train", 4, root=tmp_path / "packed") is None
+    (tmp_path / "packed" / "coco.zip").write_bytes(b"cut off")
+    (tmp_path / "packed" / "aligned.zip").unlink()
+    with pytest.raises(DataError, match="coco.zip is damaged"):
+        coco_backgrounds("train", 4, root=tmp_path / "packed")
+
+
+def test_only_the_photographs_that_are_used_are_decoded(tmp_path, own_cache, monkeypatch):
+    set_layouts.write_coco(tmp_path / "coco")  # 14 without people are for training
+    asked, load = [], data.load
+    monkeypatch.setattr(data, "load", lambda *a, **options: asked.append(options["n"]) or load(*a, **options))
+    made = coco_backgrounds("train", 5, 64, 1, root=tmp_path / "coco")
+    assert len(made.flatten(1).unique(dim=0)) == 5
+    made = coco_backgrounds("train", 28, 64, 1, root=tmp_path / "coco")
+    assert asked == [5, 14]
+    assert made.flatten(1).unique(dim=0, return_counts=True)[1].tolist() == [2] * 14
 
 
 def test_the_hull_holds_all_landmarks_and_a_forehead():
@@ -275,6 +327,16 @@ def test_mixed_targets_sum_to_1_and_follow_the_mixed_points(m):
     assert y.min() >= 0
     again = m.beta_mixup(onehot.clone(), onehot, 2, 4, drawing())
     assert torch.equal(again[0], z)
+
+
+def test_whole_number_one_hot_targets_mix_as_floating_ones(m):
+    z, onehot = torch.randn(10, 3), F.one_hot(torch.arange(10) % 4)
+    mixed, target = m.beta_mixup(z, onehot, 2, 4, drawing())
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip((mixed, target), m.beta_mixup(z, onehot.float(), 2, 4, drawing()), strict=True)
+    )
+    torch.testing.assert_close(target.sum(1), torch.ones(10))
 
 
 def test_lambda_1_is_the_loss_without_mixing(m):
@@ -463,6 +525,74 @@ def test_a_front_learns_to_leave_the_background_out(m):
     assert losses[-1] < 0.75 * losses[0], (losses, target)
 
 
+@pytest.fixture
+def lab(m, monkeypatch, tmp_path):
+    """A few faces of noise, trainings of a step or two an epoch, and a folder of their own to keep them in."""
+    from fer_teach.record import begin
+
+    monkeypatch.setenv("FER_TEACH_KEEP", str(tmp_path / "kept"))
+    monkeypatch.setitem(m.PLAN, "quick", dict.fromkeys(m.PLAN["quick"], (32, 16)))
+    splits = {name: faces(16, seed=i) for i, name in enumerate(("train", "valid", "test"))}
+    begin(CHAPTER, "quick", splits, 0)
+    return m.make_lab("", "quick", splits, {part: backgrounds(part, 10) for part in PHOTOGRAPHS}, 0)
+
+
+@pytest.mark.parametrize("encoder", ["small", "resnet34"])
+def test_the_encoder_that_the_profile_names_is_trained_and_joined(m, lab, monkeypatch, encoder):
+    monkeypatch.setitem(m.NETWORK, "quick", {**m.SMALL, "encoder": encoder, "channels": 4})
+    monkeypatch.setitem(m.PLAN, "quick", dict.fromkeys(m.PLAN["quick"], (16, 16)))
+    front, _ = m.fitted_front(lab, "scenes")
+    assert len(front.attention.down) == {"small": 4, "resnet34": 5}[encoder]
+    assert front.attention.last.out_channels == 4
+    whole = m.joined(lab, "scenes", 0)
+    assert [p.shape for p in whole.front.parameters()] == [p.shape for p in front.parameters()]
+
+
+def test_a_front_that_was_stopped_shows_every_epoch_once(m, lab, monkeypatch):
+    """Stopped after an epoch, and after the last checkpoint: the next run goes on and has all that was drawn."""
+    whole, fit = m.train_front(lab, "scenes", 32, "front")[1], training.fit
+    assert len(whole) == 2
+    assert [tuple(part.shape) for part in whole[0]] == [(16, 64, 64), (16, 64, 64)]
+
+    def stopped_at_the_end(*given, **options):
+        fit(*given, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", stopped_at_the_end)
+    with pytest.raises(KeyboardInterrupt):
+        m.train_front(lab, "scenes", 16, "front")
+    monkeypatch.setattr(training, "fit", fit)
+    assert len(m.train_front(lab, "scenes", 16, "front")[1]) == 2
+
+    from fer_teach.loop import Keep
+
+    kept, loss = Keep.on_train_epoch_end, m.attention_loss
+
+    def stopped_after_the_first(*given):
+        kept(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Keep, "on_train_epoch_end", stopped_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        m.train_front(lab, "scenes", 8, "front")
+    monkeypatch.setattr(Keep, "on_train_epoch_end", kept)
+    assert m.attention_loss is loss
+    assert len(m.train_front(lab, "scenes", 8, "front")[1]) == 2
+
+
+def test_pictures_that_stand_in_training_too_are_left_out_of_a_second_accuracy(m, lab):
+    given = F.one_hot(lab.originals["valid"].labels, 8).float()
+    assert m.without_repeats(lab, given, "originals", "valid") == {}
+    lab.originals["valid"].images[:4] = lab.originals["train"].images[2:6]  # faces and scenes are made of the same
+    lab.memo.clear()
+    assert m.first_shown(lab, "originals", "valid").tolist() == [False] * 4 + [True] * 12
+    given[:8] = given[:8].roll(1, 1)  # wrong on four that repeat and four that do not
+    for where in ("originals", "scenes"):
+        (name, share), *_ = m.without_repeats(lab, given, where, "valid").items()
+        assert name == f"{where}_valid_accuracy_unique"
+        assert share == pytest.approx(8 / 12)
+
+
 def test_overlap_and_masks(m):
     mask = torch.zeros(2, 10, 10, dtype=torch.bool)
     mask[:, 2:6, 2:6] = True
@@ -548,6 +678,44 @@ def test_ckplus_of_48_pixels_gets_its_masks_from_dlib(m, tmp_path, own_cache, mo
     scenes = m.scenes_of(with_masks(everybody), backgrounds("train", 6), 0)
     assert scenes.images.shape == (len(everybody), 1, 64, 64)
     assert len(data.leave_one_subject_out(everybody)) == 3
+
+
+def test_folds_by_person_are_as_many_as_the_people_allow(m):
+    def of(people):
+        held = faces(48)
+        held.subjects = None if people is None else torch.arange(48) % people
+        return held
+
+    assert [m.folds_by_person(of(people), 5) for people in (None, 1, 2, 3, 4, 12)] == [0, 0, 0, 3, 4, 5]
+    for people in (3, 4, 12):
+        everybody, folds = of(people), m.folds_by_person(of(people), 5)
+        tested = []
+        for fold in range(folds):
+            made = m.fold_of(everybody, fold, folds, 0)
+            who = [set(held.subjects.tolist()) for held in made.values()]
+            assert all(who)
+            assert sum(map(len, who)) == people
+            assert set.union(*who) == set(range(people))
+            tested += made["test"].subjects.unique().tolist()
+        assert sorted(tested) == list(range(people))
+
+
+def test_rows_by_person_differ_in_one_thing_each(m):
+    """Model, what the classifier sees, its loss, and the training set: from row to row one of them changes."""
+    rows = [(source, *m.MODELS[model]) for model, source in m.BY_PERSON]
+    assert [sum(a != b for a, b in zip(*pair, strict=True)) for pair in zip(rows, rows[1:], strict=False)] == [1, 1, 1]
+    assert {model for model, _ in m.BY_PERSON} == {"PreActResNet18", "FERAtt+Cls", "FERAtt+Rep+Cls"}
+
+
+def test_classes_are_counted_on_the_same_pictures_with_both_statistics(m):
+    net, held = m.FERAtt(blocks=1, width=8).eval(), faces(16)
+    x = m.feed_for("originals")(held, torch.arange(16), None)[0]
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    named = m.classes_named(net, held)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    with torch.no_grad():
+        assert named["with_running_means"] == len(net(x).logits.argmax(1).unique())
+        assert named["with_batch_statistics"] == len(net.train()(x).logits.argmax(1).unique())
 
 
 # Tables

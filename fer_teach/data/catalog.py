@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from fer_teach.data.tablefile import TAR
-from fer_teach.errors import DataError
+from fer_teach.errors import DataError, NotFound
 
 SPLITS = ("train", "valid", "test")
 _WITH_ALL = (*SPLITS, "all")
@@ -222,9 +222,12 @@ def other_set(name: str, folder: str) -> bool:
 
 
 def missing(name: str, looked: list[str], what: str | None = None) -> DataError:
-    """The error for a data set that is not there: what, where it was looked for, who grants access, the layout."""
+    """The error for a data set that is not there: what, where it was looked for, who grants access, the layout.
+
+    NotFound where nothing of it was found (`what` is None or begins so), DataError where something was.
+    """
     known = CATALOG[name]
-    return DataError(
+    return (NotFound if (what or "not found").startswith("not found") else DataError)(
         f"{known.title} ({name}): {what or 'not found'}.\n"
         f"Looked in: {'; '.join(looked)}\n"
         f"Access: {known.access}\n"

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from fer_teach import paths
 from fer_teach.data.tablefile import TAR, TableFile
-from fer_teach.errors import DataError
+from fer_teach.errors import ArchiveError, DataError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".gif", ".webp", ".jp2")
 ARCHIVES = (".zip", *TAR)
@@ -128,7 +128,7 @@ class _Pack:
         self.path = path
         self.zip = path.name.lower().endswith(".zip")
         if not path.name.lower().endswith(ARCHIVES):
-            raise DataError(f"{path} is neither a folder nor an archive ({', '.join(ARCHIVES)}).")
+            raise ArchiveError(path, f"is neither a folder nor an archive ({', '.join(ARCHIVES)}).")
         with _explained(path):
             self.members = dict(self._zip_members() if self.zip else self._tar_members())
 
@@ -140,7 +140,7 @@ class _Pack:
                 if info.is_dir() or is_junk(clean):
                     continue
                 if info.flag_bits & 1:
-                    raise DataError(f"{self.path} is encrypted. Unpack it with the password that came with it.")
+                    raise ArchiveError(self.path, "is encrypted. Unpack it with the password that came with it.")
                 yield clean, info.filename
 
     def _tar_members(self):
@@ -156,9 +156,10 @@ class _Pack:
         outside = name.startswith(("/", "\\")) or ".." in parts or (parts and parts[0].endswith(":"))
         if outside or link:
             what = "is a link" if link and not outside else "points outside the folder"
-            raise DataError(
-                f"{self.path} holds {name!r}, which {what}. Such an archive is not read. "
-                "Fetch the data set again from its publisher."
+            raise ArchiveError(
+                self.path,
+                f"holds {name!r}, which {what}. Such an archive is not read. "
+                "Fetch the data set again from its publisher.",
             )
         return "/".join(parts)
 
@@ -227,9 +228,9 @@ def _explained(path: Path):
     except PermissionError as error:
         raise DataError(f"No permission to read {path}. Give yourself read access to it.") from error
     except RuntimeError as error:
-        raise DataError(f"{path} cannot be read ({error}). Unpack it yourself.") from error
+        raise ArchiveError(path, f"cannot be read ({error}). Unpack it yourself.") from error
     except _DAMAGE as error:
-        raise DataError(f"{path} is damaged or cut off ({error}). Download it again.") from error
+        raise ArchiveError(path, f"is damaged or cut off ({error}). Download it again.") from error
 
 
 def read_file(file: str) -> bytes:

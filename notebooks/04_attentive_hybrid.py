@@ -35,6 +35,7 @@ SEED = 0
 # %% tags=["method"]
 import itertools
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -94,9 +95,14 @@ record(mean_shape_stands_in=missed, n=n, interval=evaluation.wilson(round(missed
 #   a = \frac{\sum_i \overline{(p_i - \bar p)}\, (q_i - \bar q)}{\sum_i |p_i - \bar p|^2}, \qquad t = \bar q - a \bar p \tag{1}$$
 
 # %% tags=["method"]
+def floating(x):
+    """Whole numbers, such as pixels as they are stored, as float; others as they are."""
+    return x if x.is_floating_point() else x.float()
+
+
 def similarity_transform(source, target):
     """The similarity nearest to source -> target (equation 1). source: (B, P, 2); target: (P, 2). Returns (B, 2, 3)."""
-    p, q = torch.view_as_complex(source.contiguous()), torch.view_as_complex(target.contiguous())
+    p, q = (torch.view_as_complex(floating(points).contiguous()) for points in (source, target))
     p_mean, q_mean = p.mean(1, keepdim=True), q.mean()
     spread = (p - p_mean).abs().square().sum(1).clamp_min(1e-12)
     a = ((p - p_mean).conj() * (q - q_mean)).sum(1) / spread  # (B,)
@@ -128,14 +134,14 @@ BOXES = {  # left, top, right, bottom in the canonical square
 # %% tags=["method"]
 def face_transform(landmarks):
     """The similarity from an image to the canonical square. landmarks: (B, 68, 2) in pixels. Returns (B, 2, 3)."""
-    anchors = torch.stack([landmarks[:, part].mean(1) for part in ANCHORS], 1)  # (B, 5, 2)
-    return similarity_transform(anchors, torch.tensor(CANONICAL).to(landmarks))
+    anchors = torch.stack([floating(landmarks)[:, part].mean(1) for part in ANCHORS], 1)  # (B, 5, 2)
+    return similarity_transform(anchors, torch.tensor(CANONICAL).to(anchors))
 
 
 def region_points(landmarks, size):
     """Where each pixel of each region lies in the image. landmarks: (B, 68, 2). Returns (B, K, size, size, 2), pixels."""
     align, squares = face_transform(landmarks), []
-    step = (torch.arange(size).to(landmarks) + 0.5) / size
+    step = (torch.arange(size).to(align) + 0.5) / size
     for left, top, right, bottom in BOXES.values():
         y, x = torch.meshgrid(top + (bottom - top) * step, left + (right - left) * step, indexing="ij")
         squares.append(torch.stack([x, y], -1))
@@ -145,7 +151,8 @@ def region_points(landmarks, size):
 
 # %% tags=["method"]
 def align_regions(images, landmarks, size):
-    """Read brows, eyes, nose and mouth, in this order. images: float (B, C, H, W). Returns (B, K, C, size, size)."""
+    """Read brows, eyes, nose and mouth, in this order. images: (B, C, H, W), uint8 or float. Returns float (B, K, C, size, size)."""
+    images = floating(images)
     where = region_points(landmarks, size)  # (B, K, size, size, 2)
     height, width = images.shape[-2:]
     grid = (2 * where + 1) / torch.tensor([width, height]).to(where) - 1  # edges at -1 and 1
@@ -401,27 +408,17 @@ class Fusion(nn.Module):
         return self.join(torch.cat(parts, 1))
 
 # %% tags=["method"]
-class AttentiveHybrid(nn.Module):
-    """forward(images (B, C, H, W), regions (B, 4, C, s, s), target=None) -> Output. Colours are averaged.
+class Branches(nn.Module):
+    """All sub-networks, each with a head. head: makes one, from the size of a feature. forward: Output, not yet fused."""
 
-    fusion: "two-step" or "concat"; head: "cosface" or "softmax"; widths: channels of the first layer, of the second, and
-    size of a feature; depth: residual blocks a stage; width: units between concatenation and head, or None.
-    """
-
-    def __init__(self, num_classes=7, branches="GLM", attention=True, fusion="two-step", head="cosface",
-                 widths=(16, 32, 64), depth=0, cells=3, dropout=0.0, width=None, scale=30.0, margin=0.4):  # fmt: skip
+    def __init__(self, branches, widths, depth, attention, cells, dropout, head):
         super().__init__()
-        if not branches or set(branches) - set("GLM") or head not in ("cosface", "softmax"):
-            raise ValueError(f"branches must be letters of GLM and head cosface or softmax, not {branches!r}, {head!r}")
-        kind, more = (CosFace, (scale, margin)) if head == "cosface" else (PlainHead, ())
         self.maps, size = Maps(branches, *widths[:2], depth), widths[2]
         self.networks, self.heads = nn.ModuleDict(), nn.ModuleDict()
         for b in branches:
             options = (self.maps.channels[b], size, attention, 0 if b == "L" else depth, cells, dropout)
             self.networks[b] = nn.ModuleList(SubNetwork(*options) for _ in NAMES[b])
-            self.heads[b] = nn.ModuleList(kind(size, num_classes, *more) for _ in NAMES[b])
-        self.fusion = Fusion(branches, size, fusion, width)
-        self.head = kind(self.fusion.size, num_classes, *more)
+            self.heads[b] = nn.ModuleList(head(size) for _ in NAMES[b])
 
     def forward(self, images, regions, target=None):
         maps, features, logits, attention = self.maps(images, regions), {}, [], {}
@@ -430,7 +427,30 @@ class AttentiveHybrid(nn.Module):
             features[b] = torch.stack([z for z, _ in outs], 1)  # (B, K, D)
             logits += [head(z, target) for head, (z, _) in zip(self.heads[b], outs, strict=True)]
             attention |= {name: m for name, (_, m) in zip(NAMES[b], outs, strict=True) if m is not None}
-        return Output(self.head(self.fusion(features), target), logits, attention, features)
+        return Output(None, logits, attention, features)
+
+# %% tags=["method"]
+class AttentiveHybrid(Branches):
+    """forward(images (B, C, H, W), regions (B, 4, C, s, s), target=None) -> Output. Colours are averaged.
+
+    fusion: "two-step" or "concat"; head: "cosface" or "softmax"; widths: channels of the first layer, of the second, and
+    size of a feature; depth: residual blocks a stage, none in the four regions' own; width: units between concatenation
+    and head, or None.
+    """
+
+    def __init__(self, num_classes=7, branches="GLM", attention=True, fusion="two-step", head="cosface",
+                 widths=(16, 32, 64), depth=0, cells=3, dropout=0.0, width=None, scale=30.0, margin=0.4):  # fmt: skip
+        if not branches or set(branches) - set("GLM") or head not in ("cosface", "softmax"):
+            raise ValueError(f"branches must be letters of GLM and head cosface or softmax, not {branches!r}, {head!r}")
+        cosface = partial(CosFace, classes=num_classes, scale=scale, margin=margin)
+        kind = cosface if head == "cosface" else partial(PlainHead, out_features=num_classes)
+        super().__init__(branches, widths, depth, attention, cells, dropout, kind)
+        self.fusion = Fusion(branches, widths[2], fusion, width)
+        self.head = kind(self.fusion.size)
+
+    def forward(self, images, regions, target=None):
+        output = super().forward(images, regions, target)
+        return replace(output, logits=self.head(self.fusion(output.features), target))
 
 # %%
 regions = align_regions(x[:3], test.landmarks[:3], 24)  # (3, 4, 1, 24, 24)

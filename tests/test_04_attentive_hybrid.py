@@ -2,6 +2,7 @@
 
 import math
 
+import jupytext
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from scipy.stats import binom, binomtest
 from torch import nn
 
-from fer_teach import chapters, checks, claims, contrasts, data, evaluation, record, training
+from fer_teach import chapters, checks, claims, contrasts, data, evaluation, paths, record, training
 from fer_teach.errors import FerTeachError
 
 NAME = "04_attentive_hybrid"
@@ -124,6 +125,17 @@ def test_crops_follow_a_turned_face(m, faces):
     shifted = m.align_regions(x.roll(3, 3), faces.landmarks + torch.tensor([3.0, 0.0]), 16)
     inner = slice(5, 11)
     torch.testing.assert_close(shifted[:, 3, :, inner, inner], upright[:, 3, :, inner, inner], atol=2e-3, rtol=0)
+
+
+def test_pixels_and_points_may_be_whole_numbers(m, faces):
+    points = faces.landmarks.round()
+    crops = m.align_regions(faces.images, points.long(), 16)
+    assert crops.dtype == torch.float32
+    torch.testing.assert_close(crops, m.align_regions(faces.images.float(), points, 16))
+    target = 3 * points[0] + 7
+    whole = m.similarity_transform(points.long()[:1], target.long())
+    torch.testing.assert_close(whole, torch.tensor([[[3.0, 0, 7], [0, 3, 7]]]), atol=1e-3, rtol=0)
+    assert m.align_regions(faces.images.double(), points.double(), 16).dtype == torch.float64
 
 
 def test_fixed_crops_do_not_follow(m, faces):
@@ -653,6 +665,12 @@ def test_gains_in_errors_are_checked(capsys):
         checks.gain_in_errors(lambda a, b, n: (b - a) / variance(b, n) ** 0.5)
     with pytest.raises(checks.Wrong, match="should be"):
         checks.gain_in_errors(lambda a, b, n: (a - b) / (variance(a, n) + variance(b, n)) ** 0.5)
+
+
+def test_a_code_cell_has_at_most_25_lines():
+    cells = jupytext.read(paths.root() / "notebooks" / f"{NAME}.py").cells
+    long = [cell.source for cell in cells if cell.cell_type == "code" and len(cell.source.splitlines()) > 25]
+    assert not long
 
 
 def test_an_empty_answer_is_told():

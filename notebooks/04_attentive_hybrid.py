@@ -45,27 +45,28 @@ from torchvision.models.resnet import BasicBlock
 
 from fer_teach import claims, contrasts, data, evaluation, figures, landmarks, tables, training
 from fer_teach.htmltable import Table
+from fer_teach.parts import outline_masks
 from fer_teach.record import begin, record
 from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
 # The method needs to know where eyes and mouth are. Rendered faces come with 68 true landmarks. In photographs dlib looks for them, on an enlarged copy
-# {cite}`h-kazemi2014one,h-king2009dlib`; where it sees no face, the mean shape stands in.
+# {cite}`h-kazemi2014one,h-king2009dlib`; where it sees no face, the mean shape of the training faces stands in. A frame of a film shows more than a face:
+# there dlib looks at the whole frame, and the loader cuts a square around the face before anything shrinks. A frame without a visible face keeps its middle;
+# the count below holds these too.
 
 # %% tags=["method"]
 def with_landmarks(splits):
-    """Splits with 68 landmarks each, and the share of images in which the mean shape stands in for unseen ones."""
-    if splits["train"].landmarks is not None:
+    """Splits with 68 landmarks each, and the share of images in which train's mean shape stands in for an unseen face."""
+    splits = {name: landmarks.landmarked(split) for name, split in splits.items()}
+    found = {name: (split.attributes or {}).get(landmarks.FOUND) for name, split in splits.items()}
+    if found["train"] is None:  # true landmarks
         return splits, 0.0
-    faces = data.load("rendered", split="valid")
-    height, width = splits["train"].size
-    mean = faces.landmarks.mean(0) * torch.tensor([width, height]) / faces.size[0]  # (68, 2)
-    seen = landmarks.find(splits["train"].images, stand_in=mean)
-    if seen.found.any():
-        mean = seen.points[seen.found].mean(0)
-    found = {name: landmarks.find(split.images, stand_in=mean) for name, split in splits.items()}
-    missed = torch.cat([f.found for f in found.values()]).logical_not().double().mean().item()
-    return {name: replace(split, landmarks=found[name].points) for name, split in splits.items()}, missed
+    mean = splits["train"].landmarks[found["train"]].mean(0)  # (68, 2)
+    for name, seen in found.items():
+        points = torch.where(seen[:, None, None], splits[name].landmarks, mean)
+        splits[name] = replace(splits[name], landmarks=points)
+    return splits, torch.cat(list(found.values())).logical_not().double().mean().item()
 
 # %%
 figures.use_style()
@@ -79,7 +80,7 @@ test, classes = splits["test"], splits["test"].classes
 begin("04_attentive_hybrid", PROFILE, splits, SEED)
 n = sum(map(len, splits.values()))
 record(mean_shape_stands_in=missed, n=n, interval=evaluation.wilson(round(missed * n), n))
-{name: len(split) for name, split in splits.items()} | {"mean shape stands in": f"{100 * missed:.1f} %"}
+{name: len(split) for name, split in splits.items()} | {"mean shape stands in": f"{round(missed * n)} of {n}"}
 
 # %% [markdown]
 # ![The method. Landmarks cut four aligned regions out of the face. Two sub-networks read the face, four a region each, one everything, each with attention. One
@@ -174,7 +175,7 @@ figures.regions(x[tilted], test.landmarks[tilted], outlines[tilted], crops, tupl
 
 # %% [markdown]
 # Does it work? How far do the mouth's corners wander from face to face, in sides of the square? They are two of the five anchors, so some of the gain is by
-# construction. And which share of each true part lies inside its box?
+# construction. And which share of each part lies inside its box, where true masks tell?
 
 # %% tags=["method"]
 def in_canonical(points, align):
@@ -467,7 +468,7 @@ Table("Shapes along the network", "B is the batch.", rows)
 
 # %% tags=["method"]
 def hybrid_loss(output, target, smoothing=0.0):
-    """Equation 6. output: what AttentiveHybrid returned for this target; target: int64 (B,). Returns a scalar."""
+    """Equation 6; smoothing: of the labels. output: what AttentiveHybrid gave for this target, int64 (B,). A scalar."""
     every = [output.logits, *output.branch_logits]
     return sum(F.cross_entropy(logits, target, label_smoothing=smoothing) for logits in every)
 
@@ -496,7 +497,7 @@ sizes
 # ## Train it
 #
 # A `feed` gives the network image and regions. In training all landmarks of a face are turned, scaled and shifted together before the cut, since a detector's
-# are never exact. Image and regions are mirrored together.
+# are never exact. The whole image is altered by itself, as `augment` says. Image and regions are mirrored together.
 
 # %% tags=["method"]
 def tremble(points, generator):
@@ -523,8 +524,9 @@ def feeder(augment=None):
     return feed
 
 # %% [markdown]
-# The paper's training is not known either. `small` is for tables; its few epochs also reward what learns fast. `large`, wider and deeper, is for photographs.
-# CosFace's public constants come from face recognition, with thousands of classes; `HYBRID` takes a smaller scale and margin, put to the test below.
+# The paper's training is not known either. `small` is for tables; its few epochs also reward what learns fast. `large`, wider, deeper and with smoothed
+# labels, is for photographs. CosFace's public constants come from face recognition, with thousands of classes; `HYBRID` takes a smaller scale and margin, put
+# to the test below.
 
 # %% tags=["method"]
 MILD = training.Augment(flip=0, shift=0.05, rotate=6, scale=0.06)
@@ -840,7 +842,8 @@ one_each = torch.stack([(test.labels == c).nonzero()[0, 0] for c in test.labels.
 figures.gallery(x[one_each], [classes[c] for c in test.labels[one_each].tolist()], maps=maps[one_each], size=1.3)
 
 # %% [markdown]
-# An overlay is always bright somewhere. So we measure which share of a map's *mass* lies on the true eyes and mouth, against their share of the area. Two
+# An overlay is always bright somewhere. So we measure which share of a map's *mass* lies on eyes and mouth, against their share of the area. Rendered faces
+# know where these are. For photographs masks are drawn around the landmarks, where there was a face to see; they are no better than the landmarks. Two
 # controls: a network before training; one map for all faces, the mean. If that does as well, attention knows where parts *usually* are, not where these are.
 
 # %% tags=["method"]
@@ -849,31 +852,43 @@ def mass_on(maps, masks):
     maps = F.interpolate(maps[:, None], masks.shape[-2:], mode="bilinear")[:, 0]
     return (maps * masks).sum((1, 2)) / maps.sum((1, 2))
 
+
+def masks_of(split):
+    """Masks of eyes and mouth, bool (n, H, W), and which n faces they belong to: the data set's own, for all faces; else
+    drawn around landmarks, not where dlib saw no face."""
+    if {"eyes", "mouth"} <= set(split.masks or {}):
+        return split.masks, torch.arange(len(split))
+    known = (split.attributes or {}).get(landmarks.FOUND, torch.ones(len(split)))
+    seen = known.nonzero()[:, 0]
+    return outline_masks(split.landmarks[seen], split.size), seen
+
 # %%
 def attention_mass(cells, seed):
     trained = fitted(splits, PROFILE, seed, cells=cells).best
     torch.manual_seed(seed)
-    parts, got = test.masks["eyes"] | test.masks["mouth"], {}
+    masks, seen = masks_of(test)
+    faces, parts, got = test[seen], masks["eyes"] | masks["mouth"], {}
     for name, network in (("trained", trained), ("untrained", AttentiveHybrid(len(classes), cells=cells))):
-        shown = look(network, test)
+        shown = look(network, faces)
         maps = torch.stack([shown.attention[name] for name in NAMES["G"]]).mean(0)[:, 0]
         got[name] = mass_on(maps, parts).mean()
         if name == "trained":
             got["one_map_for_all"] = mass_on(maps.mean(0).expand_as(maps), parts).mean()
-            got["accuracy"] = (shown.logits.argmax(1) == test.labels).float().mean()
+            got["accuracy"] = (shown.logits.argmax(1) == faces.labels).float().mean()
     return {**got, "area": parts.float().mean()}
 
-if {"eyes", "mouth"} <= set(test.masks or {}):
-    masses = sweep({"cells": [3, 1], "seed": SEEDS[:3]}, attention_mass)
-    for cells_, rows in masses.groupby("cells"):
-        for name in ("trained", "untrained", "one_map_for_all"):
-            ratio = (rows[name] / rows["area"]).tolist()
-            mean, low, high = evaluation.seed_interval(ratio)
-            record(**{f"mass_{name}_{cells_}_cells": mean}, n=len(rows), interval=(low, high) if len(ratio) > 1 else None)
-    shown = tables.show("attention_mass", masses, ["cells"], ["trained", "one_map_for_all", "untrained", "area", "accuracy"], n=len(test))
-else:
-    shown = print(f"{DATA} has no masks of eyes and mouth, so nobody can say what share of the attention lies on them.")
-shown
+masses = sweep({"cells": [3, 1], "seed": SEEDS[:3]}, attention_mass)
+for cells_, rows in masses.groupby("cells"):
+    for name in ("trained", "untrained", "one_map_for_all"):
+        ratio = (rows[name] / rows["area"]).tolist()
+        mean, low, high = evaluation.seed_interval(ratio)
+        record(**{f"mass_{name}_{cells_}_cells": mean}, n=len(rows), interval=(low, high) if len(ratio) > 1 else None)
+
+# %%
+masked = len(masks_of(test)[1])
+if not {"eyes", "mouth"} <= set(test.masks or {}):
+    print(f"{DATA} has no masks. Those of eyes and mouth are drawn around landmarks, for {masked:,} of {len(test):,} faces; they are not true.")
+tables.show("attention_mass", masses, ["cells"], ["trained", "one_map_for_all", "untrained", "area", "accuracy"], n=masked)
 
 # %% [markdown]
 # The rows differ in the pooling behind the attention. With one cell little else can silence a place; with three by three the next layer can do so too. One
@@ -954,8 +969,9 @@ On FERPlus it reads {test_accuracy} of the test images right, with the mean shap
 #
 # ## Limits, and what not to do with this
 #
-# A landmark detector was trained on some faces and fails on others. There a mean shape stands in, silently; measure for whom. And a face is not a feeling
-# {cite}`h-barrett2019emotional`: raters who often disagree chose the words. Do not use this on people who did not agree, and never to judge what they feel.
+# A landmark detector was trained on some faces and fails on others. There a mean shape stands in. The chapter counts how often; count for whom. And a face is
+# not a feeling {cite}`h-barrett2019emotional`: raters who often disagree chose the words. Do not use this on people who did not agree, and never to judge what
+# they feel.
 #
 # ## Exercises
 #

@@ -35,6 +35,7 @@ SEED = 0
 # %% tags=["method"]
 import itertools
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -44,27 +45,28 @@ from torchvision.models.resnet import BasicBlock
 
 from fer_teach import claims, contrasts, data, evaluation, figures, landmarks, tables, training
 from fer_teach.htmltable import Table
+from fer_teach.parts import outline_masks
 from fer_teach.record import begin, record
 from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
 # The method needs to know where eyes and mouth are. Rendered faces come with 68 true landmarks. In photographs dlib looks for them, on an enlarged copy
-# {cite}`h-kazemi2014one,h-king2009dlib`; where it sees no face, the mean shape stands in.
+# {cite}`h-kazemi2014one,h-king2009dlib`; where it sees no face, the mean shape of the training faces stands in. A frame of a film shows more than a face:
+# there dlib looks at the whole frame, and the loader cuts a square around the face before anything shrinks. A frame without a visible face keeps its middle;
+# the count below holds these too.
 
 # %% tags=["method"]
 def with_landmarks(splits):
-    """Splits with 68 landmarks each, and the share of images in which the mean shape stands in for unseen ones."""
-    if splits["train"].landmarks is not None:
+    """Splits with 68 landmarks each, and the share of images in which train's mean shape stands in for an unseen face."""
+    splits = {name: landmarks.landmarked(split) for name, split in splits.items()}
+    found = {name: (split.attributes or {}).get(landmarks.FOUND) for name, split in splits.items()}
+    if found["train"] is None:  # true landmarks
         return splits, 0.0
-    faces = data.load("rendered", split="valid")
-    height, width = splits["train"].size
-    mean = faces.landmarks.mean(0) * torch.tensor([width, height]) / faces.size[0]  # (68, 2)
-    seen = landmarks.find(splits["train"].images, stand_in=mean)
-    if seen.found.any():
-        mean = seen.points[seen.found].mean(0)
-    found = {name: landmarks.find(split.images, stand_in=mean) for name, split in splits.items()}
-    missed = torch.cat([f.found for f in found.values()]).logical_not().double().mean().item()
-    return {name: replace(split, landmarks=found[name].points) for name, split in splits.items()}, missed
+    mean = splits["train"].landmarks[found["train"]].mean(0)  # (68, 2)
+    for name, seen in found.items():
+        points = torch.where(seen[:, None, None], splits[name].landmarks, mean)
+        splits[name] = replace(splits[name], landmarks=points)
+    return splits, torch.cat(list(found.values())).logical_not().double().mean().item()
 
 # %%
 figures.use_style()
@@ -78,7 +80,7 @@ test, classes = splits["test"], splits["test"].classes
 begin("04_attentive_hybrid", PROFILE, splits, SEED)
 n = sum(map(len, splits.values()))
 record(mean_shape_stands_in=missed, n=n, interval=evaluation.wilson(round(missed * n), n))
-{name: len(split) for name, split in splits.items()} | {"mean shape stands in": f"{100 * missed:.1f} %"}
+{name: len(split) for name, split in splits.items()} | {"mean shape stands in": f"{round(missed * n)} of {n}"}
 
 # %% [markdown]
 # ![The method. Landmarks cut four aligned regions out of the face. Two sub-networks read the face, four a region each, one everything, each with attention. One
@@ -94,9 +96,14 @@ record(mean_shape_stands_in=missed, n=n, interval=evaluation.wilson(round(missed
 #   a = \frac{\sum_i \overline{(p_i - \bar p)}\, (q_i - \bar q)}{\sum_i |p_i - \bar p|^2}, \qquad t = \bar q - a \bar p \tag{1}$$
 
 # %% tags=["method"]
+def floating(x):
+    """Whole numbers, such as pixels as they are stored, as float; others as they are."""
+    return x if x.is_floating_point() else x.float()
+
+
 def similarity_transform(source, target):
     """The similarity nearest to source -> target (equation 1). source: (B, P, 2); target: (P, 2). Returns (B, 2, 3)."""
-    p, q = torch.view_as_complex(source.contiguous()), torch.view_as_complex(target.contiguous())
+    p, q = (torch.view_as_complex(floating(points).contiguous()) for points in (source, target))
     p_mean, q_mean = p.mean(1, keepdim=True), q.mean()
     spread = (p - p_mean).abs().square().sum(1).clamp_min(1e-12)
     a = ((p - p_mean).conj() * (q - q_mean)).sum(1) / spread  # (B,)
@@ -128,14 +135,14 @@ BOXES = {  # left, top, right, bottom in the canonical square
 # %% tags=["method"]
 def face_transform(landmarks):
     """The similarity from an image to the canonical square. landmarks: (B, 68, 2) in pixels. Returns (B, 2, 3)."""
-    anchors = torch.stack([landmarks[:, part].mean(1) for part in ANCHORS], 1)  # (B, 5, 2)
-    return similarity_transform(anchors, torch.tensor(CANONICAL).to(landmarks))
+    anchors = torch.stack([floating(landmarks)[:, part].mean(1) for part in ANCHORS], 1)  # (B, 5, 2)
+    return similarity_transform(anchors, torch.tensor(CANONICAL).to(anchors))
 
 
 def region_points(landmarks, size):
     """Where each pixel of each region lies in the image. landmarks: (B, 68, 2). Returns (B, K, size, size, 2), pixels."""
     align, squares = face_transform(landmarks), []
-    step = (torch.arange(size).to(landmarks) + 0.5) / size
+    step = (torch.arange(size).to(align) + 0.5) / size
     for left, top, right, bottom in BOXES.values():
         y, x = torch.meshgrid(top + (bottom - top) * step, left + (right - left) * step, indexing="ij")
         squares.append(torch.stack([x, y], -1))
@@ -145,7 +152,8 @@ def region_points(landmarks, size):
 
 # %% tags=["method"]
 def align_regions(images, landmarks, size):
-    """Read brows, eyes, nose and mouth, in this order. images: float (B, C, H, W). Returns (B, K, C, size, size)."""
+    """Read brows, eyes, nose and mouth, in this order. images: (B, C, H, W), uint8 or float. Returns float (B, K, C, size, size)."""
+    images = floating(images)
     where = region_points(landmarks, size)  # (B, K, size, size, 2)
     height, width = images.shape[-2:]
     grid = (2 * where + 1) / torch.tensor([width, height]).to(where) - 1  # edges at -1 and 1
@@ -167,7 +175,7 @@ figures.regions(x[tilted], test.landmarks[tilted], outlines[tilted], crops, tupl
 
 # %% [markdown]
 # Does it work? How far do the mouth's corners wander from face to face, in sides of the square? They are two of the five anchors, so some of the gain is by
-# construction. And which share of each true part lies inside its box?
+# construction. And which share of each part lies inside its box, where true masks tell?
 
 # %% tags=["method"]
 def in_canonical(points, align):
@@ -401,27 +409,17 @@ class Fusion(nn.Module):
         return self.join(torch.cat(parts, 1))
 
 # %% tags=["method"]
-class AttentiveHybrid(nn.Module):
-    """forward(images (B, C, H, W), regions (B, 4, C, s, s), target=None) -> Output. Colours are averaged.
+class Branches(nn.Module):
+    """All sub-networks, each with a head. head: makes one, from the size of a feature. forward: Output, not yet fused."""
 
-    fusion: "two-step" or "concat"; head: "cosface" or "softmax"; widths: channels of the first layer, of the second, and
-    size of a feature; depth: residual blocks a stage; width: units between concatenation and head, or None.
-    """
-
-    def __init__(self, num_classes=7, branches="GLM", attention=True, fusion="two-step", head="cosface",
-                 widths=(16, 32, 64), depth=0, cells=3, dropout=0.0, width=None, scale=30.0, margin=0.4):  # fmt: skip
+    def __init__(self, branches, widths, depth, attention, cells, dropout, head):
         super().__init__()
-        if not branches or set(branches) - set("GLM") or head not in ("cosface", "softmax"):
-            raise ValueError(f"branches must be letters of GLM and head cosface or softmax, not {branches!r}, {head!r}")
-        kind, more = (CosFace, (scale, margin)) if head == "cosface" else (PlainHead, ())
         self.maps, size = Maps(branches, *widths[:2], depth), widths[2]
         self.networks, self.heads = nn.ModuleDict(), nn.ModuleDict()
         for b in branches:
             options = (self.maps.channels[b], size, attention, 0 if b == "L" else depth, cells, dropout)
             self.networks[b] = nn.ModuleList(SubNetwork(*options) for _ in NAMES[b])
-            self.heads[b] = nn.ModuleList(kind(size, num_classes, *more) for _ in NAMES[b])
-        self.fusion = Fusion(branches, size, fusion, width)
-        self.head = kind(self.fusion.size, num_classes, *more)
+            self.heads[b] = nn.ModuleList(head(size) for _ in NAMES[b])
 
     def forward(self, images, regions, target=None):
         maps, features, logits, attention = self.maps(images, regions), {}, [], {}
@@ -430,7 +428,30 @@ class AttentiveHybrid(nn.Module):
             features[b] = torch.stack([z for z, _ in outs], 1)  # (B, K, D)
             logits += [head(z, target) for head, (z, _) in zip(self.heads[b], outs, strict=True)]
             attention |= {name: m for name, (_, m) in zip(NAMES[b], outs, strict=True) if m is not None}
-        return Output(self.head(self.fusion(features), target), logits, attention, features)
+        return Output(None, logits, attention, features)
+
+# %% tags=["method"]
+class AttentiveHybrid(Branches):
+    """forward(images (B, C, H, W), regions (B, 4, C, s, s), target=None) -> Output. Colours are averaged.
+
+    fusion: "two-step" or "concat"; head: "cosface" or "softmax"; widths: channels of the first layer, of the second, and
+    size of a feature; depth: residual blocks a stage, none in the four regions' own; width: units between concatenation
+    and head, or None.
+    """
+
+    def __init__(self, num_classes=7, branches="GLM", attention=True, fusion="two-step", head="cosface",
+                 widths=(16, 32, 64), depth=0, cells=3, dropout=0.0, width=None, scale=30.0, margin=0.4):  # fmt: skip
+        if not branches or set(branches) - set("GLM") or head not in ("cosface", "softmax"):
+            raise ValueError(f"branches must be letters of GLM and head cosface or softmax, not {branches!r}, {head!r}")
+        cosface = partial(CosFace, classes=num_classes, scale=scale, margin=margin)
+        kind = cosface if head == "cosface" else partial(PlainHead, out_features=num_classes)
+        super().__init__(branches, widths, depth, attention, cells, dropout, kind)
+        self.fusion = Fusion(branches, widths[2], fusion, width)
+        self.head = kind(self.fusion.size)
+
+    def forward(self, images, regions, target=None):
+        output = super().forward(images, regions, target)
+        return replace(output, logits=self.head(self.fusion(output.features), target))
 
 # %%
 regions = align_regions(x[:3], test.landmarks[:3], 24)  # (3, 4, 1, 24, 24)
@@ -447,7 +468,7 @@ Table("Shapes along the network", "B is the batch.", rows)
 
 # %% tags=["method"]
 def hybrid_loss(output, target, smoothing=0.0):
-    """Equation 6. output: what AttentiveHybrid returned for this target; target: int64 (B,). Returns a scalar."""
+    """Equation 6; smoothing: of the labels. output: what AttentiveHybrid gave for this target, int64 (B,). A scalar."""
     every = [output.logits, *output.branch_logits]
     return sum(F.cross_entropy(logits, target, label_smoothing=smoothing) for logits in every)
 
@@ -476,7 +497,7 @@ sizes
 # ## Train it
 #
 # A `feed` gives the network image and regions. In training all landmarks of a face are turned, scaled and shifted together before the cut, since a detector's
-# are never exact. Image and regions are mirrored together.
+# are never exact. The whole image is altered by itself, as `augment` says. Image and regions are mirrored together.
 
 # %% tags=["method"]
 def tremble(points, generator):
@@ -503,8 +524,9 @@ def feeder(augment=None):
     return feed
 
 # %% [markdown]
-# The paper's training is not known either. `small` is for tables; its few epochs also reward what learns fast. `large`, wider and deeper, is for photographs.
-# CosFace's public constants come from face recognition, with thousands of classes; `HYBRID` takes a smaller scale and margin, put to the test below.
+# The paper's training is not known either. `small` is for tables; its few epochs also reward what learns fast. `large`, wider, deeper and with smoothed
+# labels, is for photographs. CosFace's public constants come from face recognition, with thousands of classes; `HYBRID` takes a smaller scale and margin, put
+# to the test below.
 
 # %% tags=["method"]
 MILD = training.Augment(flip=0, shift=0.05, rotate=6, scale=0.06)
@@ -820,7 +842,8 @@ one_each = torch.stack([(test.labels == c).nonzero()[0, 0] for c in test.labels.
 figures.gallery(x[one_each], [classes[c] for c in test.labels[one_each].tolist()], maps=maps[one_each], size=1.3)
 
 # %% [markdown]
-# An overlay is always bright somewhere. So we measure which share of a map's *mass* lies on the true eyes and mouth, against their share of the area. Two
+# An overlay is always bright somewhere. So we measure which share of a map's *mass* lies on eyes and mouth, against their share of the area. Rendered faces
+# know where these are. For photographs masks are drawn around the landmarks, where there was a face to see; they are no better than the landmarks. Two
 # controls: a network before training; one map for all faces, the mean. If that does as well, attention knows where parts *usually* are, not where these are.
 
 # %% tags=["method"]
@@ -829,31 +852,43 @@ def mass_on(maps, masks):
     maps = F.interpolate(maps[:, None], masks.shape[-2:], mode="bilinear")[:, 0]
     return (maps * masks).sum((1, 2)) / maps.sum((1, 2))
 
+
+def masks_of(split):
+    """Masks of eyes and mouth, bool (n, H, W), and which n faces they belong to: the data set's own, for all faces; else
+    drawn around landmarks, not where dlib saw no face."""
+    if {"eyes", "mouth"} <= set(split.masks or {}):
+        return split.masks, torch.arange(len(split))
+    known = (split.attributes or {}).get(landmarks.FOUND, torch.ones(len(split)))
+    seen = known.nonzero()[:, 0]
+    return outline_masks(split.landmarks[seen], split.size), seen
+
 # %%
 def attention_mass(cells, seed):
     trained = fitted(splits, PROFILE, seed, cells=cells).best
     torch.manual_seed(seed)
-    parts, got = test.masks["eyes"] | test.masks["mouth"], {}
+    masks, seen = masks_of(test)
+    faces, parts, got = test[seen], masks["eyes"] | masks["mouth"], {}
     for name, network in (("trained", trained), ("untrained", AttentiveHybrid(len(classes), cells=cells))):
-        shown = look(network, test)
+        shown = look(network, faces)
         maps = torch.stack([shown.attention[name] for name in NAMES["G"]]).mean(0)[:, 0]
         got[name] = mass_on(maps, parts).mean()
         if name == "trained":
             got["one_map_for_all"] = mass_on(maps.mean(0).expand_as(maps), parts).mean()
-            got["accuracy"] = (shown.logits.argmax(1) == test.labels).float().mean()
+            got["accuracy"] = (shown.logits.argmax(1) == faces.labels).float().mean()
     return {**got, "area": parts.float().mean()}
 
-if {"eyes", "mouth"} <= set(test.masks or {}):
-    masses = sweep({"cells": [3, 1], "seed": SEEDS[:3]}, attention_mass)
-    for cells_, rows in masses.groupby("cells"):
-        for name in ("trained", "untrained", "one_map_for_all"):
-            ratio = (rows[name] / rows["area"]).tolist()
-            mean, low, high = evaluation.seed_interval(ratio)
-            record(**{f"mass_{name}_{cells_}_cells": mean}, n=len(rows), interval=(low, high) if len(ratio) > 1 else None)
-    shown = tables.show("attention_mass", masses, ["cells"], ["trained", "one_map_for_all", "untrained", "area", "accuracy"], n=len(test))
-else:
-    shown = print(f"{DATA} has no masks of eyes and mouth, so nobody can say what share of the attention lies on them.")
-shown
+masses = sweep({"cells": [3, 1], "seed": SEEDS[:3]}, attention_mass)
+for cells_, rows in masses.groupby("cells"):
+    for name in ("trained", "untrained", "one_map_for_all"):
+        ratio = (rows[name] / rows["area"]).tolist()
+        mean, low, high = evaluation.seed_interval(ratio)
+        record(**{f"mass_{name}_{cells_}_cells": mean}, n=len(rows), interval=(low, high) if len(ratio) > 1 else None)
+
+# %%
+masked = len(masks_of(test)[1])
+if not {"eyes", "mouth"} <= set(test.masks or {}):
+    print(f"{DATA} has no masks. Those of eyes and mouth are drawn around landmarks, for {masked:,} of {len(test):,} faces; they are not true.")
+tables.show("attention_mass", masses, ["cells"], ["trained", "one_map_for_all", "untrained", "area", "accuracy"], n=masked)
 
 # %% [markdown]
 # The rows differ in the pooling behind the attention. With one cell little else can silence a place; with three by three the next layer can do so too. One
@@ -934,8 +969,9 @@ On FERPlus it reads {test_accuracy} of the test images right, with the mean shap
 #
 # ## Limits, and what not to do with this
 #
-# A landmark detector was trained on some faces and fails on others. There a mean shape stands in, silently; measure for whom. And a face is not a feeling
-# {cite}`h-barrett2019emotional`: raters who often disagree chose the words. Do not use this on people who did not agree, and never to judge what they feel.
+# A landmark detector was trained on some faces and fails on others. There a mean shape stands in. The chapter counts how often; count for whom. And a face is
+# not a feeling {cite}`h-barrett2019emotional`: raters who often disagree chose the words. Do not use this on people who did not agree, and never to judge what
+# they feel.
 #
 # ## Exercises
 #

@@ -1,16 +1,21 @@
 """Proofs of chapter 04, written from the method's description alone and run on the chapter's own method cells."""
 
 import math
+from dataclasses import replace
 
+import jupytext
 import numpy as np
 import pandas as pd
 import pytest
+import set_layouts
 import torch
 import torch.nn.functional as F
 from scipy.stats import binom, binomtest
 from torch import nn
 
-from fer_teach import chapters, checks, claims, contrasts, data, evaluation, record, training
+from fer_teach import chapters, checks, claims, contrasts, data, evaluation, landmarks, paths, record, training
+from fer_teach.data import frames as frames_of
+from fer_teach.data import sfew
 from fer_teach.errors import FerTeachError
 
 NAME = "04_attentive_hybrid"
@@ -124,6 +129,17 @@ def test_crops_follow_a_turned_face(m, faces):
     shifted = m.align_regions(x.roll(3, 3), faces.landmarks + torch.tensor([3.0, 0.0]), 16)
     inner = slice(5, 11)
     torch.testing.assert_close(shifted[:, 3, :, inner, inner], upright[:, 3, :, inner, inner], atol=2e-3, rtol=0)
+
+
+def test_pixels_and_points_may_be_whole_numbers(m, faces):
+    points = faces.landmarks.round()
+    crops = m.align_regions(faces.images, points.long(), 16)
+    assert crops.dtype == torch.float32
+    torch.testing.assert_close(crops, m.align_regions(faces.images.float(), points, 16))
+    target = 3 * points[0] + 7
+    whole = m.similarity_transform(points.long()[:1], target.long())
+    torch.testing.assert_close(whole, torch.tensor([[[3.0, 0, 7], [0, 3, 7]]]), atol=1e-3, rtol=0)
+    assert m.align_regions(faces.images.double(), points.double(), 16).dtype == torch.float64
 
 
 def test_fixed_crops_do_not_follow(m, faces):
@@ -429,35 +445,165 @@ def test_the_whole_split_is_looked_at_in_batches(m, faces):
 
 
 @pytest.mark.parametrize("kind", ["ckplus", "rafdb", "sfew"])
-def test_photographs_without_a_visible_face_get_the_mean_shape(m, kind, tmp_path, own_cache, monkeypatch):
-    import set_layouts
+def test_the_mean_face_of_train_stands_in_for_one_not_seen(m, kind, tmp_path, own_cache, monkeypatch):
+    shape, looks = data.load("rendered", split="valid").landmarks.mean(0) * 100 / 64, []
 
-    seen = []
-    monkeypatch.setattr(
-        m.landmarks, "find", lambda images, stand_in: seen.append(1) or _unseen(images, stand_in, m.landmarks.Landmarks)
-    )
-    root = tmp_path / kind
-    set_layouts.WRITERS[kind](root)
-    splits, missed = m.with_landmarks(data.splits(kind, root=root))
-    assert missed == 1
-    assert len(seen) == 4
-    for split in splits.values():
+    def find(images):
+        found = torch.arange(len(images)) % 3 > 0
+        looks.append(found)
+        return landmarks.Landmarks((shape + len(looks)) * found[:, None, None] * images.shape[-1] / 100, found)
+
+    monkeypatch.setattr(landmarks, "find", find)
+    set_layouts.WRITERS[kind](tmp_path / kind)
+    splits, missed = m.with_landmarks(data.splits(kind, root=tmp_path / kind))
+    assert len(looks) == 3
+    assert missed == pytest.approx(torch.cat(looks).logical_not().double().mean().item())
+    mean = (shape + 1) * splits["train"].size[0] / 100
+    for split, found in zip(splits.values(), looks, strict=True):
+        assert torch.equal(split.attributes[landmarks.FOUND], found)
+        torch.testing.assert_close(split.landmarks[~found], mean.expand((~found).sum(), 68, 2))
         small = split.grey().resize(48)
-        assert small.landmarks.shape == (len(split), 68, 2)
-        assert -6 < small.landmarks.min() < small.landmarks.max() < 54
         x, regions = m.feeder()(small, torch.arange(len(small)), None)[0]
         model = m.AttentiveHybrid(len(split.classes)).eval()
         assert model(x, regions).logits.shape == (len(split), len(split.classes))
-
-
-def _unseen(images, stand_in, kind):
-    return kind(stand_in.float().expand(len(images), 68, 2).clone(), torch.zeros(len(images), dtype=torch.bool))
 
 
 def test_true_landmarks_are_kept(m, faces):
     splits, missed = m.with_landmarks({"train": faces, "test": faces})
     assert missed == 0
     assert splits["test"] is faces
+
+
+# Frames that show more than a face
+
+
+@pytest.fixture(scope="module")
+def visible():
+    """Rendered faces of 192 pixels in colour that dlib sees."""
+    faces = data.load("rendered", split="gallery")
+    faces = faces[(faces.attributes["yaw"].abs() < 15) & ~faces.attributes["occluded"]][:7]
+    return faces[[landmarks.detect(image) is not None for image in faces.images]]
+
+
+def off(points, true):
+    """How far points (68, 2) lie from others, on average."""
+    return float((torch.as_tensor(points) - torch.as_tensor(true)).norm(dim=-1).mean())
+
+
+def write_frames(root, faces, left, top, size):
+    """Overwrite a written data set by frames (height, width) with a face each, every fifth without; name -> face."""
+    shown = {}
+    for i, path in enumerate(sorted([*root.rglob("*.png")])):
+        frame = np.full((*size, 3), 90, np.uint8)
+        if i % 5:
+            shown[path.name] = (i * 3) % len(faces)
+            frame[top : top + 192, left : left + 192] = faces.images[shown[path.name]].permute(1, 2, 0).numpy()
+        else:
+            frame[:, (i * 7) % size[1] :] = 200  # no two are alike
+        set_layouts.put(path, frame)
+    return shown
+
+
+@pytest.mark.parametrize("kind", ["sfew", "ckplus"])
+def test_frames_are_cut_to_the_face_before_they_shrink(m, kind, visible, tmp_path, own_cache):
+    if kind == "sfew":
+        set_layouts.write_sfew(tmp_path, films=2)
+        size, options = (576, 720), {}
+    else:
+        set_layouts.write_ck(tmp_path, people=3, frames=1)
+        size, options = (480, 640), {"frames": 1}
+    write_frames(tmp_path, visible, 20, 250, size)  # at the left edge, outside the middle square
+    with pytest.warns(data.DataWarning, match="dlib sees no face in .*; of these the middle is taken"):
+        splits = data.splits(kind, root=tmp_path, **options)
+    frames = data.splits(kind, root=tmp_path, crop="frame", **options)
+    found = {name: split.attributes[landmarks.FOUND] for name, split in splits.items()}
+    every = torch.cat(list(found.values()))
+    assert 0.7 < every.float().mean() < 0.9  # four in five
+    splits, missed = m.with_landmarks(splits)
+    assert missed == pytest.approx(1 - every.double().mean().item())
+    for name, split in splits.items():
+        seen = found[name]
+        assert torch.equal(split.images[~seen], frames[name].images[~seen])  # the middle, as before
+        mean = splits["train"].landmarks[found["train"]].mean(0)
+        torch.testing.assert_close(split.landmarks[~seen], mean.expand((~seen).sum(), 68, 2))
+        small = split.grey().resize(48)
+        extent = (small.landmarks.amax(1) - small.landmarks.amin(1)).amax(1)[seen]
+        torch.testing.assert_close(extent, torch.full_like(extent, 48 / 1.3), atol=0.5, rtol=0)
+        again = landmarks.find(split.images[seen])  # the points have moved with the image
+        errors = [off(a, b) for a, b in zip(again.points, split.landmarks[seen], strict=True)]
+        assert np.median(errors) < 0.04 * split.size[0]
+
+
+def test_the_cut_follows_the_face_and_lies_inside_the_frame(visible, tmp_path, own_cache):
+    root = tmp_path / "sfew"
+    set_layouts.write_sfew(root, films=1)
+    shown = write_frames(root, visible, 20, 250, (576, 720))
+    found = sfew.scan([root])
+    with pytest.warns(data.DataWarning):
+        cut = frames_of.faces_in(found)
+    assert (cut.boxes >= 0).all()
+    assert (cut.boxes[:, 2:] <= [720, 576]).all()
+    errors = []
+    for name, box, points, seen in zip(found.files, cut.boxes, cut.points, cut.found, strict=True):
+        face = shown.get(name.rpartition("/")[2])
+        assert seen == (face is not None)
+        if not seen:
+            assert box.tolist() == [0, 0, 720, 576]
+            continue
+        true = visible.landmarks[face].numpy() + [20, 250]
+        errors.append(off(points, true))
+        assert (points.min(0) >= box[:2]).all()
+        assert (points.max(0) <= box[2:]).all()
+        assert box[2] - box[0] == pytest.approx(box[3] - box[1])
+    assert np.median(errors) < 8
+
+
+def test_faces_that_are_cut_already_are_not_cut_again(visible, tmp_path, own_cache, monkeypatch):
+    monkeypatch.setattr(landmarks, "detect", lambda image: pytest.fail("dlib was asked"))
+    for form in ("{part}/{word}", "{part}_Aligned_Faces/{word}"):  # told by their size, or by the folder
+        root = tmp_path / form[:8]
+        set_layouts.write_sfew(root, form, films=2, size=(181, 143))
+        whole = data.load("sfew", root, crop="frame")
+        assert torch.equal(data.load("sfew", root).images, whole.images)
+        assert data.load("sfew", root).landmarks is None
+    for path in (tmp_path / "{part}_A").rglob("*.png"):
+        set_layouts.put(path, set_layouts.pixels(1, (300, 300, 3)))
+    assert data.load("sfew", tmp_path / "{part}_A", aligned=True).landmarks is None
+    with pytest.raises(data.DataError, match="unknown crop 'nose'"):
+        data.load("sfew", root, crop="nose")
+
+
+def test_landmarks_of_some_frames_leave_all_to_dlib(visible, tmp_path, own_cache):
+    set_layouts.write_ck(tmp_path, people=3, frames=1, points=True)
+    write_frames(tmp_path, visible, 200, 150, (480, 640))
+    next((tmp_path / "Landmarks").rglob("*.txt")).unlink()
+    with pytest.warns(data.DataWarning) as caught:
+        faces = data.load("ckplus", tmp_path, "all", frames=1)
+    assert any("the files with landmarks are left out" in str(warning.message) for warning in caught)
+    assert faces.attributes[landmarks.FOUND].sum() > 10
+    assert faces.landmarks[faces.attributes[landmarks.FOUND]].std(0).max() < 20  # not the files' diagonal
+    with pytest.warns(data.DataWarning):
+        whole = data.load("ckplus", tmp_path, "all", frames=1, crop="frame")
+    assert whole.landmarks is None
+
+
+def test_frames_are_looked_at_once_and_one_at_a_time(visible, tmp_path, own_cache, monkeypatch):
+    set_layouts.write_sfew(tmp_path / "sfew", films=1)
+    write_frames(tmp_path / "sfew", visible, 20, 250, (576, 720))
+    asked = []
+    detect = landmarks.detect
+    monkeypatch.setattr(landmarks, "detect", lambda image: asked.append(image.shape) or detect(image))
+    with pytest.warns(data.DataWarning):
+        first = data.load("sfew", tmp_path / "sfew")
+    assert asked == [(3, 576, 720)] * 21
+    with pytest.warns(data.DataWarning):
+        again = data.load("sfew", tmp_path / "sfew")
+    assert len(asked) == 21
+    assert torch.equal(first.landmarks, again.landmarks)
+    broken = next((tmp_path / "sfew" / "Train").rglob("*.png"))
+    broken.write_bytes(broken.read_bytes()[:-20])
+    with pytest.warns(data.DataWarning), pytest.raises(data.DataError, match="truncated or damaged"):
+        data.load("sfew", tmp_path / "sfew", "all")
 
 
 # Attention's mass
@@ -473,6 +619,24 @@ def test_mass_of_an_even_map_is_the_area_and_of_a_sharp_one_is_all(m):
     sharp[masks] = 1
     torch.testing.assert_close(m.mass_on(sharp, masks), torch.ones(2), atol=1e-4, rtol=0)
     assert (m.mass_on(1e-9 + (~masks).float(), masks) < 1e-3).all()
+
+
+def test_masks_are_true_or_drawn_where_a_face_was_seen(m, faces):
+    masks, index = m.masks_of(faces)
+    assert masks is faces.masks
+    assert torch.equal(index, torch.arange(len(faces)))
+    photographs = replace(faces, masks=None)
+    drawn, index = m.masks_of(photographs)  # landmarks from files: every face
+    assert torch.equal(index, torch.arange(len(faces)))
+    for part in ("eyes", "mouth"):
+        inside = (drawn[part] & faces.masks[part]).sum() / faces.masks[part].sum()
+        assert inside > 0.8, part
+    found = torch.arange(len(faces)) % 4 > 0
+    photographs = replace(photographs, attributes={landmarks.FOUND: found})
+    few, index = m.masks_of(photographs)
+    assert torch.equal(index, found.nonzero()[:, 0])
+    for part in ("eyes", "mouth"):
+        assert torch.equal(few[part], drawn[part][found])
 
 
 # Statistics
@@ -653,6 +817,12 @@ def test_gains_in_errors_are_checked(capsys):
         checks.gain_in_errors(lambda a, b, n: (b - a) / variance(b, n) ** 0.5)
     with pytest.raises(checks.Wrong, match="should be"):
         checks.gain_in_errors(lambda a, b, n: (a - b) / (variance(a, n) + variance(b, n)) ** 0.5)
+
+
+def test_a_code_cell_has_at_most_25_lines():
+    cells = jupytext.read(paths.root() / "notebooks" / f"{NAME}.py").cells
+    long = [cell.source for cell in cells if cell.cell_type == "code" and len(cell.source.splitlines()) > 25]
+    assert not long
 
 
 def test_an_empty_answer_is_told():

@@ -15,6 +15,7 @@ from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.decoding import form
 from fer_teach.data.emotions import COMMON, common_name
 from fer_teach.data.files import Tree, is_image
+from fer_teach.data.frames import faces_in
 from fer_teach.data.groups import subject_split
 from fer_teach.data.listing import Listing, locate, once, warn_absent, warn_others
 from fer_teach.errors import DataError
@@ -46,35 +47,37 @@ def load(
     size       height and width, or one number; default 48 for the 48 px form, 128 for the original tree
     fit        "crop", "pad" or "stretch", for images of another shape
     crop       "face": a square around the landmarks, 1.3 times their extent; "frame": the whole frame. Default: "face"
-               where every taken frame has landmarks
+               in the original tree. Where a taken frame lacks its landmark file, dlib looks in all frames
     folds, fold, seed   see `fer_teach.data.groups.subject_split`; default 70 / 10 / 20 in a hundred images, by subject
 
-    Where both layouts are there, the original is read. subjects always; landmarks (dlib's order) with Landmarks/;
-    action_units with FACS/: 1 where the coders saw the unit on the sequence's last frame. attributes: "sequence", a
-    number a sequence, and "frame", as in the file's name. Errors: DataError naming the file.
+    Where both layouts are there, the original is read. subjects always; landmarks (dlib's order) with Landmarks/, or
+    those that dlib sees, and then attributes["dlib_found"]: where that is False, the frame's middle is taken and the
+    mean shape stands in. action_units with FACS/: 1 where the coders saw the unit on the sequence's last frame.
+    attributes: "sequence", a number a sequence, and "frame", as in the file's name. Errors: DataError naming the file.
     """
     _check_options(frames, neutral, crop)
     listing = _listing(places, frames, neutral)
     chosen = subject_split("ckplus", listing.labels, listing.subjects, split, seed, folds, fold)
     to = form("ckplus", SIZES[listing.more["layout"]] if size is None else size, 1, fit)
     points = landmarks(listing)
-    if crop == "face" and points is None:
-        raise DataError(f"{listing.tree.root}: crop='face' needs Landmarks/ with a file for every frame that is taken.")
-    boxes = None
+    cut = faces_in(listing) if points is None and crop != "frame" and listing.more["layout"] == "original" else None
+    if crop == "face" and points is None and cut is None:
+        raise DataError(
+            f"{listing.tree.root}: crop='face' needs Landmarks/ with a file for every frame that is taken, "
+            "or frames in which dlib sees a face."
+        )
+    boxes = None if cut is None else cut.boxes
+    fields = {"attributes": {key: torch.from_numpy(listing.more[key][chosen]) for key in ("sequence", "frame")}}
+    if cut is not None:
+        fields = cut.fields(chosen, to, fields)
     if points is not None:
         boxes = face_boxes(listing, points, crop or "face")
-        points = move(points, boxes, to)[chosen]
+        fields["landmarks"] = torch.from_numpy(move(points, boxes, to)[chosen])
     everything = listing.images(np.arange(len(listing.files)), to, boxes=boxes)
     images = everything if split == "all" else everything[torch.from_numpy(chosen)]
     units = action_units(listing)
-    return listing.dataset(
-        split,
-        chosen,
-        images,
-        landmarks=None if points is None else torch.from_numpy(points),
-        action_units=units and {unit: torch.from_numpy(values[chosen]) for unit, values in units.items()},
-        attributes={key: torch.from_numpy(listing.more[key][chosen]) for key in ("sequence", "frame")},
-    )
+    fields["action_units"] = units and {unit: torch.from_numpy(values[chosen]) for unit, values in units.items()}
+    return listing.dataset(split, chosen, images, **fields)
 
 
 def find(places: list[Path]) -> str:

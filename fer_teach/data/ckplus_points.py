@@ -30,7 +30,8 @@ def landmarks(listing: Listing) -> np.ndarray | None:
     absent = [stem for stem in wanted if stem not in known]
     if absent:
         listing.warn(
-            f"{len(absent):,} of {len(wanted):,} frames have no landmarks, such as {absent[0]}; landmarks are left out."
+            f"{len(absent):,} of {len(wanted):,} frames have no landmarks, such as {absent[0]}; "
+            "the files with landmarks are left out."
         )
         return None
     return np.stack([_points(listing.tree.table(known[stem])) for stem in wanted])
@@ -61,7 +62,7 @@ def action_units(listing: Listing) -> dict[str, np.ndarray] | None:
 def face_boxes(listing: Listing, points: np.ndarray, crop: str) -> np.ndarray:
     """float (N, 4): left, upper, right, lower of what is cut out of each frame, inside the frame.
 
-    "frame": everything; "face": a square around the landmarks, MARGIN times their larger extent, moved inside.
+    "frame": everything; "face": a `square` around the landmarks.
     """
     boxes = []
     with listing.tree.reading(listing.files) as read:
@@ -70,7 +71,7 @@ def face_boxes(listing: Listing, points: np.ndarray, crop: str) -> np.ndarray:
                 height, width = image_size(read(name))
             except (OSError, ValueError) as error:
                 raise DataError(f"{listing.tree.where(name)} {error}. Unpack the data set again.") from error
-            boxes.append((0, 0, width, height) if crop == "frame" else _square(at, height, width))
+            boxes.append((0, 0, width, height) if crop == "frame" else square(at, height, width))
     return np.array(boxes, np.float64)
 
 
@@ -92,7 +93,8 @@ def move(points: np.ndarray, boxes: np.ndarray, to: Form) -> np.ndarray:
     return moved
 
 
-def _square(points: np.ndarray, height: int, width: int) -> tuple[float, ...]:
+def square(points: np.ndarray, height: int, width: int) -> tuple[float, ...]:
+    """Left, upper, right, lower of a square around points, MARGIN times their larger extent, moved inside the frame."""
     low, high = points.min(0), points.max(0)
     side = min(MARGIN * float((high - low).max()), height, width)
     left, upper = np.clip((low + high) / 2 - side / 2, 0, (width - side, height - side))

@@ -164,11 +164,14 @@ def load_by_subject(found: Listing, split: str, to: Form, **options) -> FaceData
     return found.dataset(split, chosen, images if split == "all" else images[torch.from_numpy(chosen)])
 
 
-def load_official(found: Listing, split: str, to: Form, held: np.ndarray, official: bool, test: str) -> FaceDataset:
+def load_official(
+    found: Listing, split: str, to: Form, held: np.ndarray, official: bool, test: str, cut=None
+) -> FaceDataset:
     """A split of a set without three published ones that have labels.
 
     With `official`, the publisher's part of that name. Without, `held` (N,) bool, a part of the published train, is
-    valid, the rest of it train, and the published part named `test` is test. "all" is everything.
+    valid, the rest of it train, and the published part named `test` is test. "all" is everything. `cut`: a
+    `fer_teach.data.frames.Cut` of the listing, for sets of frames.
     """
     wanted = {"all": np.ones(len(held), bool), "train": (found.parts == "train") & ~held, "valid": held}
     wanted["test"] = found.parts == test
@@ -182,4 +185,7 @@ def load_official(found: Listing, split: str, to: Form, held: np.ndarray, offici
             f"{found.tree.root}: split {split!r} of {found.name} has no labelled images{' (official)' * official}. "
             f"Published parts that are there: {have}."
         )
-    return found.dataset(split, chosen, found.images(chosen, to, f"-{split}"), **found.fields(chosen))
+    boxes, fields = None, found.fields(chosen)
+    if cut is not None:
+        boxes, fields = cut.boxes[chosen], cut.fields(chosen, to, fields)
+    return found.dataset(split, chosen, found.images(chosen, to, f"-{split}", boxes), **fields)

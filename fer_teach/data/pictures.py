@@ -47,13 +47,13 @@ def load_images(
             return {"images": Rows((len(names), to.channels, *to.size), _stacked(done, wheres))}
 
         what = f"Decoding {name}"
-        key = _content_key(tree, names, read, wheres)
+        key = content_key(tree, names, read, wheres)
         key.update(repr((to, None if boxes is None else boxes.tolist())).encode())
         return cached(name, key.hexdigest(), build)["images"]
 
 
-def _content_key(tree: Tree, names: Sequence[str], read: Callable, wheres: list[str]):
-    """SHA-256 of the files' names and contents."""
+def content_key(tree: Tree, names: Sequence[str], read: Callable, wheres: list[str]):
+    """SHA-256 of the files' names and contents. Errors: DataError naming a file of `wheres` that cannot be read."""
     archives = [tree.archive(name) for name in names]
     plain = [i for i, archive in enumerate(archives) if archive is None]
     key = hashlib.sha256("\n".join(names).encode(errors="surrogateescape"))

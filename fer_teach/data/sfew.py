@@ -15,11 +15,13 @@ from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.decoding import form
 from fer_teach.data.emotions import COMMON, common_name
 from fer_teach.data.files import Tree, is_image
+from fer_teach.data.frames import faces_in
 from fer_teach.data.groups import assign
 from fer_teach.data.listing import Listing, load_official, locate, once, parts_of, stem_of, warn_absent
 from fer_teach.errors import AbsentSplit, DataError
 
 CLASSES = COMMON[:-1]
+CROPS = ("face", "frame")
 SIZE = 100
 _PART = re.compile(r"^(train|val|test)")
 _FILM = re.compile(r"^(.+?)[_-]?\d{5,}")
@@ -31,6 +33,7 @@ def load(
     size: int | tuple[int, int] = SIZE,
     fit: str = "crop",
     aligned: bool | None = None,
+    crop: str = "face",
     official: bool = True,
     valid: float = 0.1,
     seed: int = 0,
@@ -43,11 +46,16 @@ def load(
                "valid": whole films, drawn from `seed`, so that no film stands in both; the rest of Train is "train"
     aligned    True: the faces in the Aligned_Faces folders (143 x 181, fewer images); False: the frames. Default: the
                aligned ones where they are there
+    crop       of frames, not of aligned faces. "face": a square around the landmarks that dlib finds, 1.3 times their
+               extent, or the frame's middle where it finds none, told in a DataWarning; "frame": the whole frame
     size       height and width, or one number
     fit        "crop", "pad" or "stretch", for images of another shape
 
-    attributes: "film", a number a film, from the file names. Errors: DataError naming the file.
+    attributes: "film", a number a film, from the file names. Of frames cut to the face also landmarks, and attribute
+    "dlib_found"; where that is False the mean shape stands in. Errors: DataError naming the file.
     """
+    if crop not in CROPS:
+        raise DataError(f"sfew: unknown crop {crop!r}. Known: {', '.join(CROPS)}.")
     if not isinstance(valid, (int, float)) or not 0 <= valid < 1:
         raise DataError(f"sfew: valid must be a share from 0 to below 1, not {valid!r}.")
     found = scan(places, aligned)
@@ -61,7 +69,8 @@ def load(
     held = np.zeros(len(found.files), bool)
     if valid and len(np.unique(films[train])) > 1:
         held[train] = assign(found.labels[train], films[train], [1 - valid, valid], seed) == 1
-    return load_official(found, split, form("sfew", size, 3, fit), held, official, test="valid")
+    cut = faces_in(found) if crop == "face" and not found.more["aligned"] else None
+    return load_official(found, split, form("sfew", size, 3, fit), held, official, test="valid", cut=cut)
 
 
 def find(places: list[Path]) -> str:

@@ -449,7 +449,7 @@ FAULTS = ("healthy", "rate 0.1", "no place term", "free evidence", "shifted labe
 TURN = training.Augment(flip=0.5, shift=0.06, rotate=8, scale=0.08, brightness=0.05, contrast=0.15)
 ADAM = training.Recipe(epochs=40, batch=32, lr=3e-3, weight_decay=0.01, warmup=0.25, clip=1.0, ema=0.98, augment=TURN)
 PAPER = replace(ADAM, optimizer="sgd", lr=0.1, weight_decay=5e-4)
-IMAGES = {"quick": 11_000, "full": 96_000, "paper": 96_000}  # seen in one training, counted with repetitions
+IMAGES = {"quick": 24_000, "full": 96_000, "paper": 96_000}  # seen in one training, counted with repetitions
 SPREAD = {"eyes": 0, "mouth": 1}  # an eye is one cell high, a mouth several wide; chosen on validation faces
 PLACE = {"eyes": 1.0, "mouth": 0.2}  # lambda; likewise
 
@@ -710,7 +710,7 @@ Table("The report's validation of the eyes", f"Right: of {faces:,} faces. Above 
 # 6. *Range of rates:* raise the rate at every step. Where does the loss begin to fall, where does it fly off {cite}`l-smith2017cyclical`?
 
 # %% tags=["method"]
-def overfit(split, seed, steps=80):
+def overfit(split, seed, steps=60):
     """Training accuracy after learning 64 faces of a labelled split by heart, half of them with the word, without augmentation."""
     torch.manual_seed(seed)
     index = data.balanced(split.labels, 64, seed)

@@ -273,10 +273,10 @@ def test_words_alone_teach_the_place_and_shuffled_words_do_not(m, learned):
     assert scores["healthy"]["accuracy"] > 0.9
     assert abs(scores["shuffled labels"]["bce"] - math.log(2)) < 0.01
     looks = {f: m.pointing(model, test, "mouth", {"mouth": masks}, index) for f, model in models.items()}
-    games = {fault: look["touches"] for fault, look in looks.items()}
-    assert games["healthy"].rate > 0.8
-    assert games["healthy"].interval[0] > 5 * games["healthy"].area_baseline
-    assert games["healthy"].interval[0] > games["shuffled labels"].interval[1] + 0.1
+    touched = looks["healthy"]["touches"]
+    assert touched.rate > 0.8
+    assert touched.interval[0] > 5 * touched.area_baseline
+    # a flat map's highest cell lies anywhere, also on the only thing in the picture, so shuffled words are judged by shares
     assert looks["healthy"]["inside"] > 5 * looks["shuffled labels"]["inside"]
 
 

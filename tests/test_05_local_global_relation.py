@@ -276,7 +276,7 @@ def test_words_alone_teach_the_place_and_shuffled_words_do_not(m, learned):
     touched = looks["healthy"]["touches"]
     assert touched.rate > 0.8
     assert touched.interval[0] > 5 * touched.area_baseline
-    # a flat map's highest cell lies anywhere, also on the only thing in the picture: shuffled words are judged by shares
+    # a flat map's highest cell lies anywhere, also on the only thing in the picture: shuffled words are judged by share
     assert looks["healthy"]["inside"] > 5 * looks["shuffled labels"]["inside"]
 
 

@@ -564,7 +564,8 @@ for part, metric in product(PARTS if pointed else (), ("hits", "touches")):
     mask = pointed[part][pointed[part].flatten(1).any(1)].float()
     chance = (F.adaptive_max_pool2d(mask, 16) if metric == "touches" else mask).mean()
     rates = {"chance": chance, "one_place": one_place(mask, metric == "touches")}
-    record(**{f"{part}_{metric}_{name}": rate for name, rate in rates.items()}, n=len(mask))
+    for name, rate in rates.items():
+        record(**{f"{part}_{metric}_{name}": rate}, n=len(mask), interval=evaluation.wilson(round(float(rate) * len(mask)), len(mask)))
     cells = {name.replace("_", " "): f"{100 * rate:.1f} %" for name, rate in rates.items()}
     rows.append({"Part": part, "Measure": metric, **cells, "n": f"{len(mask):,}"})
 without = Table("Without a map", f"Shares of the test faces of {weak['test'].name} on which the part is seen.", rows)

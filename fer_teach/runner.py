@@ -203,7 +203,10 @@ def _data_files(settings: Settings) -> list[str]:
 
     found = set()
     for place in places(entry(settings.data).name, settings.root):
-        found.update(f"{place}{os.sep}{name}" for name in walk(place)) if place.is_dir() else found.add(str(place))
+        if place.is_dir():
+            found.update(f"{place}{os.sep}{name}" for name in walk(place))
+        else:
+            found.add(str(place))
     return sorted(found)
 
 

@@ -352,9 +352,7 @@ class DenseBlock(nn.Module):
     def __init__(self, channels, growth, layers):
         super().__init__()
         widths = [channels + growth * i for i in range(layers)]
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), nn.Conv2d(c, growth, 3, padding=1, bias=False)) for c in widths
-        )
+        self.layers = nn.ModuleList(nn.Sequential(*normed(c), nn.Conv2d(c, growth, 3, padding=1, bias=False)) for c in widths)
 
     def forward(self, x):
         for layer in self.layers:
@@ -571,8 +569,9 @@ from IPython.display import display
 
 pointed, where = part_masks(weak["test"])
 def point(part, fault, seed):
-    model = generator_for(weak, PROFILE, part, seed, "healthy" if fault == "one view" else fault)[0].best.eval()
-    got = pointing(model if fault == "one view" else Views(model), weak["test"], part, pointed, where)
+    views = fault != "one view"
+    model = generator_for(weak, PROFILE, part, seed, fault if views else "healthy")[0].best.eval()
+    got = pointing(Views(model) if views else model, weak["test"], part, pointed, where)
     return {"hits": got["hits"].rate, "touches": got["touches"].rate, "inside": got["inside"]}
 
 rows = []
@@ -914,7 +913,7 @@ class Related(NamedTuple):
 
 def local_features(in_channels=1):
     """LFE: (B, in_channels, H, W) -> (B, 48, H / 4, W / 4)."""
-    return nn.Sequential(*halve(in_channels, 16), *halve(16, 32), nn.Conv2d(32, 48, 3, padding=1, bias=False), nn.BatchNorm2d(48), nn.ReLU())
+    return nn.Sequential(*halve(in_channels, 16), *halve(16, 32), nn.Conv2d(32, 48, 3, padding=1, bias=False), *normed(48))
 
 def global_features(width, features, in_channels=1):
     """GFE: (B, in_channels, H, W) -> (B, features), by way of 2 by 2 places; width multiplies the channels."""

@@ -36,7 +36,7 @@ def test_counts_and_duplicates(root):
     shared = {(pair.first, pair.second): (pair.distinct, pair.in_first, pair.in_second) for pair in report.shared}
     assert shared == {("train", "valid"): (0, 0, 0), ("train", "test"): (1, 1, 2), ("valid", "test"): (0, 0, 0)}
     assert report.unique == 3 * PER_SPLIT - 2
-    text = check.report_text("ferplus", root)
+    text = str(check.check("ferplus", root))
     assert "train and test share 1 distinct images: 1 images of train, 2 of test." in text
     assert "happiness" in text
     assert "train has 7 images, 28,558 were published" in text
@@ -128,7 +128,7 @@ def test_unlisted_images_are_odd(root):
 
 def test_nothing_there_is_one_error(tmp_path):
     with pytest.raises(DataError) as caught:
-        check.report_text("ferplus", tmp_path)
+        check.check("ferplus", tmp_path)
     assert str(caught.value).count("Looked in") == 1
     with pytest.raises(DataError, match="^Unknown data set 'nothing'"):
         check.check("nothing", tmp_path)
@@ -163,7 +163,7 @@ def test_check_counts_and_compares(tmp_path, name):
     assert str(tmp_path / name) in report.source
     whole = load(name, tmp_path, "all", size=16)
     assert sum(report.sizes.values()) == len(whole)
-    text = check.report_text(name, tmp_path)
+    text = str(check.check(name, tmp_path))
     assert f"Width x height of {len(whole):,} files: " in text
     if name != "coco":
         assert "were published" in text

@@ -158,11 +158,6 @@ def _size(read: Callable[[str], bytes], file: str) -> tuple[int, int] | None:
         return None
 
 
-def report_text(name: str, root: str | os.PathLike | None = None) -> str:
-    """`check` as text for the terminal."""
-    return str(check(name, root))
-
-
 def list_text(root: str | os.PathLike | None = None) -> str:
     """Known data sets as text: name, what it is, chapters, licence, state; then who grants access to each."""
     known = table(root)

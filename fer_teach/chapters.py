@@ -41,6 +41,12 @@ def _read(path: Path):
     return jupytext.read(path)
 
 
+def parameters(name: str) -> dict[str, object]:
+    """Names and values of the chapter's cell tagged `parameters`, in order."""
+    tagged = (c.source for c in cells(name) if "parameters" in c.metadata.get("tags", []))
+    return {node.targets[0].id: ast.literal_eval(node.value) for text in tagged for node in ast.parse(text).body}
+
+
 def method_code(name: str) -> str:
     """The text of the cells tagged `method`, in order."""
     return "\n\n".join(c.source for c in cells(name) if "method" in c.metadata.get("tags", []))

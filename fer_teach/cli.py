@@ -40,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--data", default="rendered", help="name of a data set (default: rendered)")
     run.add_argument("--root", type=Path, help="where your copy of the data set lies, or faces that you rendered")
     run.add_argument("--seed", type=int, default=0)
+    run.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="more",
+        help="another parameter of the chapter, such as WEAK=celeba for 05; may be given several times",
+    )  # fmt: skip
     run.add_argument("--out", type=Path, help="gets CHAPTER.ipynb and CHAPTER.json (default: _build/run)")
     run.add_argument("--keep", type=Path, help="finished cells and checkpoints of long runs (default: OUT/kept)")
     run.add_argument("--force", action="store_true", help="execute even what did not change")
@@ -120,8 +124,9 @@ def _out(options) -> Path:
 
 def _run(options) -> None:
     root = str(options.root.resolve()) if options.root else None
-    settings = runner.Settings(options.profile, options.data, root, options.seed)
     names = _chosen(options.chapters)
+    more = runner.further(names, options.more)
+    settings = runner.Settings(options.profile, options.data, root, options.seed, more)
     runner.run_all(names, settings, _out(options), jobs=options.jobs, force=options.force, keep=options.keep)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import multiprocessing
@@ -23,16 +24,39 @@ from .sweep import VARIABLE as KEEP
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameters of a run: profile, data set name, the user's data folder, seed."""
+    """The parameters of a run: profile, data set name, the user's data folder, seed; more: (name, value) of others."""
 
     profile: str = "quick"
     data: str = "rendered"
     root: str | None = None
     seed: int = 0
+    more: tuple[tuple[str, object], ...] = ()
 
     def parameters(self) -> dict:
         """What papermill injects after the chapter's parameters cell."""
-        return {"PROFILE": self.profile, "DATA": self.data, "DATA_ROOT": self.root, "SEED": self.seed}
+        common = {"PROFILE": self.profile, "DATA": self.data, "DATA_ROOT": self.root, "SEED": self.seed}
+        return common | dict(self.more)
+
+
+def further(names: list[str], words: list[str]) -> tuple[tuple[str, object], ...]:
+    """The `more` of Settings from words NAME=VALUE: parameters that each of the chapters `names` has, besides the four.
+
+    A value that is no Python literal is text; that of a name that ends in _ROOT becomes an absolute path. Raises
+    FerTeachError for a word without `=` and for a name that a chapter does not have.
+    """
+    common, found = set(Settings().parameters()), {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        for chapter in names:
+            known = [other for other in chapters.parameters(chapter) if other not in common]
+            if not equals or name not in known:
+                have = f"has {', '.join(known)}" if known else "has no parameters of its own"
+                raise FerTeachError(f"--set {word}: NAME=VALUE is needed, and {chapter} {have}.")
+        try:
+            found[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            found[name] = str(Path(text).expanduser().resolve()) if name.endswith("_ROOT") else text
+    return tuple(found.items())
 
 
 def run_all(names: list[str], settings: Settings, out: Path, *, jobs: int = 1, **options) -> list[dict]:
@@ -188,25 +212,31 @@ def fingerprint(chapter: str, settings: Settings) -> str:
     for path in kept:
         if path.is_file():
             digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    for path in _data_files(settings):
+    for path in _data_files({**chapters.parameters(chapter), **settings.parameters()}):
         status = os.stat(path) if os.path.exists(path) else None
         digest.update(f"{path} {status and (status.st_size, status.st_mtime_ns)}".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def _data_files(settings: Settings) -> list[str]:
-    """Every file in the places where the user's data may lie; none for the faces that the package carries."""
-    if settings.data == "rendered" and settings.root is None:
+def _data_files(parameters: dict) -> list[str]:
+    """Every file in the places where the user's data may lie; none for the faces that the package carries.
+
+    Of each data set among the parameters: NAME says which, NAME_ROOT where.
+    """
+    sets = [(name, parameters[f"{key}_ROOT"]) for key, name in parameters.items() if f"{key}_ROOT" in parameters]
+    sets = [(name, root) for name, root in sets if name is not None and (name, root) != ("rendered", None)]
+    if not sets:
         return []  # without the time that it takes to import data
     from .data.catalog import entry, places
     from .data.files import walk
 
     found = set()
-    for place in places(entry(settings.data).name, settings.root):
-        if place.is_dir():
-            found.update(f"{place}{os.sep}{name}" for name in walk(place))
-        else:
-            found.add(str(place))
+    for name, root in sets:
+        for place in places(entry(name).name, root):
+            if place.is_dir():
+                found.update(f"{place}{os.sep}{file}" for file in walk(place))
+            else:
+                found.add(str(place))
     return sorted(found)
 
 

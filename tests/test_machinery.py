@@ -218,6 +218,29 @@ def test_a_changed_table_of_data_is_another_fingerprint(tiny_book):
     assert runner.fingerprint("07_tiny", settings) != before
 
 
+def test_further_parameters_reach_the_chapter_and_its_fingerprint(tiny_book, monkeypatch):
+    rewrite(tiny_book, "SEED = 0", "SEED = 0\nWEAK = None\nWEAK_ROOT = None")
+    (tiny_book / "jaffe").mkdir()
+    (tiny_book / "jaffe" / "KA.AN1.39.tiff").write_bytes(b"1")
+    monkeypatch.chdir(tiny_book)
+    words = ["WEAK=jaffe", "WEAK_ROOT=jaffe"]
+    settings = runner.Settings(more=runner.further(["07_tiny"], words))
+    assert settings.parameters()["WEAK"] == "jaffe"
+    assert settings.parameters()["WEAK_ROOT"] == str(tiny_book / "jaffe")
+    assert runner.further(["07_tiny"], ["WEAK=3"]) == (("WEAK", 3),)
+    seen = [runner.fingerprint("07_tiny", runner.Settings()), runner.fingerprint("07_tiny", settings)]
+    (tiny_book / "jaffe" / "KA.AN1.39.tiff").write_bytes(b"22")
+    seen.append(runner.fingerprint("07_tiny", settings))
+    assert len(set(seen)) == 3
+
+
+@pytest.mark.parametrize("word", ["WEAK", "WEEK=celeba", "PROFILE=full"])
+def test_a_parameter_that_the_chapter_lacks_is_one_message(tiny_book, capsys, word):
+    rewrite(tiny_book, "SEED = 0", "SEED = 0\nWEAK = None")
+    assert cli.main(["run", "07_tiny", "--set", word]) == 2
+    assert "has WEAK" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("root", ["root", "environment"])
 def test_changed_data_are_another_fingerprint(tiny_book, root, monkeypatch):
     first, second = tiny_book / "a", tiny_book / "b"

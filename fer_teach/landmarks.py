@@ -117,15 +117,15 @@ def known(dataset) -> Landmarks:
     return seen(dataset)
 
 
-def landmarked(dataset, always: bool = False):
+def landmarked(dataset, always: bool = False, stand_in: torch.Tensor | None = None):
     """A FaceDataset with landmarks: its own, or dlib's where it has none (always: dlib's in any case).
 
-    dlib's are those of `find`, and attributes["dlib_found"], bool (N,), tells where it saw a face. Look before you
-    resize: then all chapters share what was found once in the images as they are.
+    dlib's are those of `find`, stand_in included, and attributes["dlib_found"], bool (N,), tells where it saw a face.
+    Look before you resize: then all chapters share what was found once in the images as they are.
     """
     if dataset.landmarks is not None and not always:
         return dataset
-    points, found = find(dataset.images)
+    points, found = find(dataset.images, stand_in=stand_in)
     return replace(dataset, landmarks=points, attributes={**(dataset.attributes or {}), FOUND: found})
 
 

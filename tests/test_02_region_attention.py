@@ -2,6 +2,7 @@
 
 import ast
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -415,12 +416,46 @@ def test_plain_and_regions_cost_the_same_within_a_twentieth(m):
 
 
 @pytest.mark.parametrize("variant", ["plain", "mean", "self", "self+relation", "full"])
-def test_a_variant_learns_what_its_rule_says(m, monkeypatch, variant):
-    monkeypatch.setattr(m, "backbone_of", lambda profile, start: m.narrow(4).eval())
-    made = m.build("quick", 5, variant, seed=0)
+def test_a_variant_learns_what_its_rule_says(m, variant):
+    made = m.build(m.narrow(4).parts, 5, variant, seed=0)
     rule = m.VARIANTS[variant]
     assert (made.q0.requires_grad, made.q1.requires_grad) == (rule.learns_q0, rule.learns_q1)
     assert made.relation == rule.learns_q1
+
+
+def test_votes_are_shares_of_the_raters_without_single_ones(m):
+    faces = data.load("rendered", split="valid")[:9]
+    index = torch.tensor([1, 4, 8])
+    shares = m.target_of(faces, index, voted=True)
+    votes = faces.votes[index, : len(faces.classes)].float()
+    kept = votes * (votes > 1)
+    torch.testing.assert_close(shares, kept / kept.sum(1, keepdim=True))
+    assert torch.equal(m.target_of(faces, index, voted=False), faces.labels[index])
+    assert torch.equal(m.target_of(replace(faces, votes=None), index, voted=True), faces.labels[index])
+
+
+def test_one_of_six_shows_one_region_in_training_and_all_else(m):
+    faces = data.load("rendered", split="valid").grey().resize(64)[:8]
+    index = torch.arange(8)
+    whole, labels = m.one_of_six(faces, index, None)
+    assert whole.shape == (8, 6, 1, m.SIZE, m.SIZE)
+    assert torch.equal(labels, faces.labels)
+    one, target = m.one_of_six(faces, index, torch.Generator().manual_seed(1))
+    assert one.shape == (8, 1, 1, m.SIZE, m.SIZE)
+    assert target.shape == (8, len(faces.classes))
+
+
+def test_a_single_region_has_no_biased_loss(m):
+    mu = torch.full((3, 1), 0.4, requires_grad=True)
+    loss = m.region_biased_loss(mu)
+    loss.backward()
+    assert loss == 0
+    assert mu.grad.abs().sum() == 0
+
+
+def test_a_network_in_double_precision_stays_there(m):
+    network = m.RegionAttentionNetwork(m.narrow(4), 512, 8).double().eval()
+    assert network(torch.rand(2, 6, 1, 26, 26, dtype=torch.float64)).logits.dtype == torch.float64
 
 
 def cell(name):

@@ -60,6 +60,32 @@ def _origin(record: dict) -> tuple:
     return record["profile"], record["data"]["name"]
 
 
+def confusion(name: str, matrix, classes) -> Stack:
+    """Record a confusion matrix as the table `name`; show those of the recorded full and paper runs.
+
+    matrix: counts (K, K), a row a true class; classes: K names. Shown in per cent of each row, with its images.
+    """
+    records.table(
+        name,
+        [{"true": c, **dict(zip(classes, map(int, row), strict=True))} for c, row in zip(classes, matrix, strict=True)],
+    )
+    about, shown = "A row is a true class, a column an answer; per cent of the row.", []
+    for rows, caption in recorded_tables(name):
+        lines = []
+        for row in rows:
+            counts = {column: value for column, value in row.items() if column != "true"}
+            n = sum(counts.values())
+            lines.append(
+                {
+                    "true": row["true"],
+                    **{c: f"{100 * k / max(1, n):.0f}" for c, k in counts.items()},
+                    "images": f"{n:,}",
+                }
+            )
+        shown.append(Table(caption, about, lines))
+    return Stack(shown)
+
+
 def provenance(recorded: dict) -> str:
     """Where a record comes from, in a line: profile, data, date, revision, machine, duration."""
     device, minutes = recorded["device"], recorded["seconds"] / 60

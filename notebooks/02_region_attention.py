@@ -655,20 +655,12 @@ LESSON = training.Recipe(epochs=30, batch=128, lr=3e-3, weight_decay=0.05, warmu
 SCHEME = "landmark"  # chosen on validation images, see the table of schemes
 
 
-def target_of(dataset, index, voted):
-    """Labels, or, voted, the share of raters for each class, float (B, K): of FERPlus's votes, single ones left out."""
-    if not voted or dataset.votes is None:
-        return dataset.labels[index]
-    votes = dataset.votes[index, : len(dataset.classes)].float()
-    return F.normalize(votes * (votes > 1), p=1, dim=1)
-
-
 def one_of_six(dataset, index, generator):
     """In training one region of each face, drawn at random, as (B, 1, C, 26, 26), and targets; else all six, and labels."""
     regions = regions_of(dataset[index], generator, SCHEME)
     if generator:
         regions = regions[torch.arange(len(index)), torch.randint(6, (len(index),), generator=generator)][:, None]
-    return regions, target_of(dataset, index, voted=generator is not None)
+    return regions, dataset.soft_labels(index) if generator else dataset.labels[index]
 
 
 def taught(splits, profile):
@@ -738,7 +730,8 @@ def build(tail, classes, variant, seed, weights="sigmoid"):
 def live(scheme):
     """The feed that cuts and alters as it reads, where nothing is frozen and so nothing can be kept."""
     def feed(dataset, index, generator):
-        return regions_of(dataset[index], generator, scheme), target_of(dataset, index, voted=generator is not None)
+        targets = dataset.soft_labels(index) if generator else dataset.labels[index]
+        return regions_of(dataset[index], generator, scheme), targets
 
     return feed
 
@@ -1060,6 +1053,10 @@ hard_scored = evaluation.scores(probabilities[hard["hard"]], test.labels[hard["h
 record(full_hard_accuracy=hard_scored.accuracy, n=hard_scored.n, interval=hard_scored.interval)
 title = f"occluded or turned: {100 * hard_scored.accuracy:.1f} % of {hard_scored.n}"
 figures.confusion(hard_scored.confusion, classes, title)
+
+# %%
+both = [("confusion_all", scored), ("confusion_hard", hard_scored)]
+tables.Stack([table for name, of in both for table in tables.confusion(name, of.confusion, classes).tables])
 
 # %% [markdown]
 # On one seed and the same images, McNemar's test asks which network is right where the other is wrong. Is the report's weak pair, disgust and fear, weakest

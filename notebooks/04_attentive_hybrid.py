@@ -588,6 +588,9 @@ right, n = (probabilities.argmax(1) == test.labels)[unique], int(unique.sum())
 record(test_accuracy_unique=right.float().mean(), n=n, interval=evaluation.wilson(int(right.sum()), n))
 figures.confusion(scored.confusion, classes, f"{100 * scored.accuracy:.1f} % of {scored.n} test images")
 
+# %%
+tables.confusion("confusion", scored.confusion, classes)
+
 # %% [markdown]
 # What does each head read right by itself?
 

@@ -2,7 +2,6 @@
 
 import ast
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -421,17 +420,6 @@ def test_a_variant_learns_what_its_rule_says(m, variant):
     rule = m.VARIANTS[variant]
     assert (made.q0.requires_grad, made.q1.requires_grad) == (rule.learns_q0, rule.learns_q1)
     assert made.relation == rule.learns_q1
-
-
-def test_votes_are_shares_of_the_raters_without_single_ones(m):
-    faces = data.load("rendered", split="valid")[:9]
-    index = torch.tensor([1, 4, 8])
-    shares = m.target_of(faces, index, voted=True)
-    votes = faces.votes[index, : len(faces.classes)].float()
-    kept = votes * (votes > 1)
-    torch.testing.assert_close(shares, kept / kept.sum(1, keepdim=True))
-    assert torch.equal(m.target_of(faces, index, voted=False), faces.labels[index])
-    assert torch.equal(m.target_of(replace(faces, votes=None), index, voted=True), faces.labels[index])
 
 
 def test_one_of_six_shows_one_region_in_training_and_all_else(m):

@@ -223,7 +223,7 @@ def test_faces_keep_true_masks_and_others_get_hulls(monkeypatch):
     assert torch.equal(with_masks(held).masks["face"], hulls(held.landmarks, 64, 64))
     points, held.landmarks = held.landmarks, None
     found = torch.arange(10) % 2 == 0
-    monkeypatch.setattr("fer_teach.landmarks.find", lambda images: (points, found))
+    monkeypatch.setattr("fer_teach.landmarks.find", lambda images, **_: (points, found))
     cut = with_masks(held)
     assert len(cut) == 5
     assert torch.equal(cut.labels, held.labels[found])
@@ -490,6 +490,10 @@ def test_the_whole_objective_is_the_sum(m):
     torch.testing.assert_close(m.feratt_loss(out, (labels, image), net), ce + att + rep)
     torch.testing.assert_close(m.feratt_loss(out, (labels, image), net, rep=False), ce + att)
     torch.testing.assert_close(m.feratt_loss(out, (labels, None), net, rep=False), ce)
+    shares = F.one_hot(labels, 8).float()
+    torch.testing.assert_close(m.feratt_loss(out, (shares, image), net), ce + att + rep)
+    with torch.autocast("cpu", torch.bfloat16):  # distances stay in 32 bits
+        torch.testing.assert_close(m.feratt_loss(out, (labels, image), net), ce + att + rep)
     net.train()
     assert m.feratt_loss(out, (labels, image), net) != ce + att + rep  # while training, pairs are mixed
     torch.testing.assert_close(m.feratt_loss(out, (labels, image), net, beta=None), ce + att + rep)
@@ -674,7 +678,8 @@ def test_ckplus_of_48_pixels_gets_its_masks_from_dlib(m, tmp_path, own_cache, mo
     with pytest.raises(FerTeachError, match="no face"):
         with_masks(everybody)  # noise holds no faces, and the error says so
     points = data.load("rendered", split="valid").landmarks[:1].expand(len(everybody), -1, -1)
-    monkeypatch.setattr("fer_teach.landmarks.find", lambda images: (points, torch.ones(len(images), dtype=torch.bool)))
+    found = torch.ones(len(points), dtype=torch.bool)
+    monkeypatch.setattr("fer_teach.landmarks.find", lambda images, **_: (points, found))
     scenes = m.scenes_of(with_masks(everybody), backgrounds("train", 6), 0)
     assert scenes.images.shape == (len(everybody), 1, 64, 64)
     assert len(data.leave_one_subject_out(everybody)) == 3

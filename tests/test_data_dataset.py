@@ -146,3 +146,14 @@ def test_disagreeing_fields_are_refused(changes, message):
     arguments = {"images": make().images, "labels": make().labels} | changes
     with pytest.raises(DataError, match=message):
         FaceDataset("toy", "train", classes=("a", "b", "c", "d"), **arguments)
+
+
+def test_soft_labels_are_shares_of_the_votes_without_single_ones():
+    votes = torch.zeros(6, 10, dtype=torch.int64)
+    votes[1, :4] = torch.tensor([6, 3, 1, 0])
+    votes[2, [2, 8]] = torch.tensor([1, 9])  # nobody agreed on a class
+    shares = make(votes=votes).soft_labels(torch.tensor([1, 2]))
+    torch.testing.assert_close(shares[0], torch.tensor([6 / 9, 3 / 9, 0, 0]))
+    hard = torch.nn.functional.one_hot(make().labels, 4).float()
+    assert torch.equal(shares[1], hard[2])
+    assert torch.equal(make().soft_labels(torch.arange(6)), hard)

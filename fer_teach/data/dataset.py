@@ -152,6 +152,20 @@ class FaceDataset:
         """Class name -> number of images, in class order, zeros included."""
         return dict(zip(self.classes, torch.bincount(self.labels, minlength=len(self.classes)).tolist(), strict=True))
 
+    def soft_labels(self, index) -> Tensor:
+        """Targets of the rows `index`: float (B, K), the share of the votes for each class; rows sum to 1.
+
+        Single votes are left out, as the common rule does, and so are "unknown" and "not a face". Where there are no
+        votes, in all or for a row, the label counts as 1.
+        """
+        hard = torch.nn.functional.one_hot(self.labels[index], len(self.classes)).float()
+        if self.votes is None:
+            return hard
+        votes = self.votes[index, : len(self.classes)].float()
+        votes = votes * (votes > 1)
+        total = votes.sum(1, keepdim=True)
+        return torch.where(total > 0, votes / total.clamp(min=1), hard)
+
 
 def duplicates(a: FaceDataset, b: FaceDataset) -> Tensor:
     """Indices (int64, ascending) of the images in `a` whose pixels also stand, all equal, in `b`.

@@ -56,11 +56,29 @@ def method_hash(name: str, roots: set[str] | None = None) -> str:
     """16 hex digits of what the method cells do: docstrings, comments and layout do not count.
 
     roots: names; then only these definitions count, and those that they use, directly or through others. So a long
-    training stays valid when a drawing function beside it changes.
+    training stays valid when a drawing function beside it changes. What a reader changes in a notebook counts too.
     """
-    tree = ast.parse(method_code(name))
-    kept = tree.body if roots is None else _reached(tree.body, set(roots))
+    body = ast.parse(method_code(name)).body + edited(name)
+    kept = body if roots is None else _reached(body, set(roots))
     return hashlib.sha256("\n".join(behaviour(node) for node in kept).encode()).hexdigest()[:16]
+
+
+def edited(name: str) -> list[ast.stmt]:
+    """The definitions of method cells that this notebook session has changed, as they stand there; none elsewhere."""
+    known = {word for node in _statements(method_code(name)) for word in _defined(node)}
+    printed = {behaviour(node) for c in cells(name) if c.cell_type == "code" for node in _statements(c.source)}
+    last = {}
+    for text in getattr(sys.modules.get("__main__"), "In", ()):  # IPython's list of the cells that were run
+        for node in _statements(text):
+            last |= dict.fromkeys(known & set(_defined(node)), node)
+    return [last[word] for word in sorted(last) if behaviour(last[word]) not in printed]
+
+
+def _statements(code: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(code).body
+    except SyntaxError:  # a cell with a magic command
+        return []
 
 
 def behaviour(tree: ast.AST) -> str:

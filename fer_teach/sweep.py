@@ -16,6 +16,7 @@ import os
 import textwrap
 import time
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,6 +25,7 @@ from . import chapters, paths
 from . import record as records
 
 VARIABLE = "FER_TEACH_KEEP"
+_LIBRARIES = ("torch", "torchvision", "numpy", "lightning")
 _CELL_CODE = (
     "training.py",
     "loop.py",
@@ -131,6 +133,7 @@ def _code_key(chapter: str, cell) -> dict:
         "data": records.current()["data"]["hash"],
         "profile": records.current()["profile"],
         "threads": torch.get_num_threads(),  # the last digits depend on it
+        "versions": {name: metadata.version(name) for name in _LIBRARIES},
     }
 
 

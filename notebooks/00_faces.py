@@ -11,7 +11,7 @@
 # use for it, how often they agree, and what an accuracy over such words means.
 #
 # ```{admonition} After this chapter you can
-# - describe an expression by its action units, and say why no unit belongs to one emotion;
+# - describe an expression by its action units, and say why no unit alone names an emotion;
 # - measure how far raters agree, and find images that stand in two splits;
 # - put an interval, a baseline and a confusion matrix beside an accuracy, and measure it for each group of people.
 # ```
@@ -152,7 +152,7 @@ def prototype(name):
 figures.gallery([portrait(model, prototype(name)) for name in CLASSES], list(CLASSES), size=1.25)
 
 # %% [markdown]
-# Hardly a unit belongs to one emotion. Read the map down a column: how strong is that unit, on average, in each class?
+# Most units stand in several recipes. Read the map down a column: how strong is that unit, on average, in each class?
 
 # %% mystnb={"image": {"alt": "A map of the eight expressions against action units. Most columns are dark in several rows: the raised inner brow in surprise, sadness and fear, parted lips nearly everywhere."}}
 units = torch.stack(list(rendered.action_units.values()), 1)  # (N, units)
@@ -163,7 +163,7 @@ print(f"Of {sum(map(bool, used.values()))} units in the recipes, {len(alone)} st
 figures.heat(mean[seen].T, CLASSES, [list(rendered.action_units)[u] for u in seen], "mean intensity")
 
 # %% [markdown]
-# The few that one recipe has for itself settle nothing either: without their companions they mean little, and people open their mouths wide to yawn. Nor is there
+# Those that one recipe has for itself settle nothing either: without their companions they mean little, and people open their mouths wide to yawn. Nor is there
 # a border between two patterns. The first slider goes from surprise to fear; where does the name change? The second makes the face in the middle weaker.
 
 # %%
@@ -267,7 +267,8 @@ picked = torch.cat([order[:2], order[-4:]])
 figures.ballots(faces.images[picked], faces.votes[picked], [*CLASSES, "unknown", "not a face"])
 
 # %% [markdown]
-# Now the whole training split, before any image is dropped. `contested` is the share without a majority, `one rater` how often a single rater
+# Now the whole training split, before any image is dropped. `contested` is the share that gets no label: no word holds a majority, or
+# "unknown" or "not a face" does. `one rater` is how often a single rater
 # says what the majority says. Keep that number in mind when a network's accuracy on such labels is praised or blamed.
 
 # %%
@@ -286,7 +287,7 @@ else:
 
 # %%
 tables.say("paper", "ferplus", """
-On the photographs of FERPlus the raters were people. They agree with $\\kappa$ = {kappa}, and {contested} of the images have no majority; a single rater says what the
+On the photographs of FERPlus the raters were people. They agree with $\\kappa$ = {kappa}, and {contested} of the images get no label by the common rule; a single rater says what the
 majority says with a share of {one_rater}.
 """)
 
@@ -312,8 +313,8 @@ In FERPlus {test_images_also_in_train} test images ({test_images_also_in_train_d
 """)
 
 # %% [markdown]
-# The same *person* in two splits is a leak as well. CK+ is cut from films: neighbouring frames of one face are nearly one image. Split them
-# at random, and a reader who only looks up the most similar picture shines. Let us do it wrong once. Every validation face gives three frames, shifted by up to one pixel and
+# The same *person* in two splits is a leak as well. CK+ is cut from recorded sequences: neighbouring frames of one face are nearly one image. Split them
+# at random, and a classifier that only looks up the most similar picture scores high. Let us do it wrong once. Every validation face gives three frames, shifted by up to one pixel and
 # with fresh noise; nearest-neighbour search answers from half of them. What it reads are *gradients*: how strong edges of each direction are in each part of the
 # face, the feature that was common before networks {cite}`f-dalal2005histograms`.
 
@@ -459,6 +460,8 @@ else:
     labels, bounds = [], []
     for name, member in groups(test).items():
         k, n = int(right["gradients"][member.numpy()].sum()), int(member.sum())
+        if not n:
+            continue
         record(**{f"accuracy_{name.replace(' ', '_')}": k / n}, n=n, interval=evaluation.wilson(k, n))
         labels.append(f"{name} ({n:,} of {len(test.subjects[member].unique())})")
         bounds.append((k / n, *wilson(k, n)))

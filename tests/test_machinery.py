@@ -65,6 +65,25 @@ def test_the_method_hash_follows_behaviour_and_what_is_reached(tiny_book):
     assert chapters.method_hash("07_tiny", {"double"}) != part
 
 
+def test_what_a_reader_edits_in_a_notebook_changes_the_method_hash(tiny_book, monkeypatch):
+    import __main__
+
+    def hashes():
+        return chapters.method_hash("07_tiny"), chapters.method_hash("07_tiny", {"double"})
+
+    printed = [c.source for c in chapters.cells("07_tiny") if c.cell_type == "code"]
+    before = hashes()
+    monkeypatch.setattr(__main__, "In", ["", *printed, "%time 1"], raising=False)
+    assert hashes() == before  # every cell was run as it stands in the chapter
+    __main__.In.append("def other(x):\n    return 3")
+    assert hashes() == before  # no definition of the chapter's
+    __main__.In.append("FACTOR = 5")
+    assert hashes()[0] != before[0]
+    assert hashes()[1] != before[1]
+    __main__.In.append("FACTOR = 2")  # taken back
+    assert hashes() == before
+
+
 def test_notebooks_are_the_same_text_every_time(tiny_book):
     (made,) = chapters.write_notebooks()
     assert chapters.write_notebooks(check=True) == []

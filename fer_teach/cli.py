@@ -67,6 +67,17 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--site", type=Path, help="where the book goes (default: _build/html)")
     publish.set_defaults(action=_publish)
 
+    handout = commands.add_parser("handout", help="write chapters' notebooks without the solutions of their exercises")
+    handout.add_argument("chapters", nargs="+", metavar="CHAPTER")
+    handout.add_argument("--out", type=Path, required=True, help="folder that gets CHAPTER.ipynb")
+    handout.set_defaults(action=_handout)
+
+    grade = commands.add_parser("grade", help="check the exercises of notebooks that students handed in")
+    grade.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
+    grade.add_argument("--out", type=Path, help="also write the marks as a table (.csv)")
+    grade.add_argument("--seconds", type=float, default=60, help="for all checks of a notebook (default: 60)")
+    grade.set_defaults(action=_grade)
+
     notebooks = commands.add_parser("notebooks", help="write the .ipynb without outputs beside each chapter")
     notebooks.add_argument("--check", action="store_true", help="write nothing; fail if one is not up to date")
     notebooks.set_defaults(action=_notebooks)
@@ -157,6 +168,35 @@ def _publish(options) -> None:
     from . import publish
 
     publish.publish(options.executed or paths.build() / "run", options.site or paths.build() / "html")
+
+
+def _handout(options) -> None:
+    from . import assignments
+
+    paths.writable(options.out)
+    for chapter in options.chapters:
+        print(assignments.handout(chapter, options.out))
+
+
+def _grade(options) -> None:
+    from . import assignments
+
+    marks, unread = [], []
+    for path in options.notebooks:
+        try:
+            own = assignments.grade(path, options.seconds)
+        except FerTeachError as error:
+            unread.append(str(error))
+            continue
+        print(f"{path}: {own[0].chapter}, {sum(m.right for m in own)} of {len(own)} right", flush=True)
+        for mark in own:
+            print(f"  {mark.exercise:28} {'right' if mark.right else mark.message}", flush=True)
+        marks += own
+    if options.out:
+        assignments.write_marks(marks, options.out)
+        print(f"written: {options.out}")
+    if unread:
+        raise FerTeachError("\n".join(unread))
 
 
 def _notebooks(options) -> int:

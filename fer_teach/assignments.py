@@ -43,7 +43,7 @@ class Mark(NamedTuple):
 
 
 def exercises(chapter: str) -> list[Exercise]:
-    """The exercises of a chapter that have a function and a check, in order. Raises FerTeachError for no such chapter."""
+    """The exercises of a chapter that have a function and a check, in order. Raises FerTeachError for no chapter."""
     tagged = [(set(c.metadata.get("tags", [])), ast.parse(c.source).body) for c in _code(chapters.cells(chapter))]
     asked = {node.name for tags, body in tagged if "exercise" in tags for node in body if _is_function(node)}
     found = []

@@ -459,6 +459,8 @@ else:
     labels, bounds = [], []
     for name, member in groups(test).items():
         k, n = int(right["gradients"][member.numpy()].sum()), int(member.sum())
+        if not n:
+            continue
         record(**{f"accuracy_{name.replace(' ', '_')}": k / n}, n=n, interval=evaluation.wilson(k, n))
         labels.append(f"{name} ({n:,} of {len(test.subjects[member].unique())})")
         bounds.append((k / n, *wilson(k, n)))

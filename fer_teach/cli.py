@@ -38,33 +38,33 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 01_deep_emotion (default: all)")
     run.add_argument("--profile", choices=PROFILES, default="quick")
     run.add_argument("--data", default="rendered", help="name of a data set (default: rendered)")
-    run.add_argument("--root", type=Path, help="where your copy of the data set lies, or faces that you rendered")
+    run.add_argument("--root", type=_path, help="where your copy of the data set lies, or faces that you rendered")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="more",
         help="another parameter of the chapter, such as WEAK=celeba for 05; may be given several times",
     )  # fmt: skip
-    run.add_argument("--out", type=Path, help="gets CHAPTER.ipynb and CHAPTER.json (default: _build/run)")
-    run.add_argument("--keep", type=Path, help="finished cells and checkpoints of long runs (default: OUT/kept)")
+    run.add_argument("--out", type=_path, help="gets CHAPTER.ipynb and CHAPTER.json (default: _build/run)")
+    run.add_argument("--keep", type=_path, help="finished cells and checkpoints of long runs (default: OUT/kept)")
     run.add_argument("--force", action="store_true", help="execute even what did not change")
     run.add_argument("--jobs", type=int, default=1, help="chapters at a time; the cores are shared out (default: 1)")
     run.set_defaults(action=_run)
 
     compare = commands.add_parser("regress", help="run the quick profile and compare with baselines/")
     compare.add_argument("chapters", nargs="*", metavar="CHAPTER")
-    compare.add_argument("--out", type=Path, help="where the runs and regress.html go (default: _build/run)")
+    compare.add_argument("--out", type=_path, help="where the runs and regress.html go (default: _build/run)")
     compare.add_argument("--force", action="store_true", help="execute even what did not change")
     compare.set_defaults(action=_regress)
 
     update = commands.add_parser("baseline", help="show how a chapter's quick run differs, then make it the baseline")
     update.add_argument("chapter", metavar="CHAPTER")
-    update.add_argument("--out", type=Path)
+    update.add_argument("--out", type=_path)
     update.add_argument("--dry-run", action="store_true", help="show the difference only")
     update.set_defaults(action=_baseline)
 
     publish = commands.add_parser("publish", help="make the static book of the executed chapters")
-    publish.add_argument("--executed", type=Path, help="folder of executed notebooks (default: _build/run)")
-    publish.add_argument("--site", type=Path, help="where the book goes (default: _build/html)")
+    publish.add_argument("--executed", type=_path, help="folder of executed notebooks (default: _build/run)")
+    publish.add_argument("--site", type=_path, help="where the book goes (default: _build/html)")
     publish.set_defaults(action=_publish)
 
     handout = commands.add_parser("handout", help="write chapters' notebooks without the solutions of their exercises")
@@ -85,16 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="data sets: what there is, and is yours complete?")
     kinds = data.add_subparsers(dest="kind", required=True, metavar="list|check|summary")
     listed = kinds.add_parser("list", help="a table of the data sets: what for, licence, access, found or not")
-    listed.add_argument("--root", type=Path, help="where to look (default: $FER_TEACH_DATA)")
+    listed.add_argument("--root", type=_path, help="where to look (default: $FER_TEACH_DATA)")
     listed.set_defaults(action=_data_list)
     check = kinds.add_parser("check", help="counts per class and split, duplicates, anything odd")
     check.add_argument("name")
-    check.add_argument("--root", type=Path, help="folder or archive (default: $FER_TEACH_DATA)")
+    check.add_argument("--root", type=_path, help="folder or archive (default: $FER_TEACH_DATA)")
     check.set_defaults(action=_data_check)
     summary = kinds.add_parser("summary", help="a figure of your copy: class counts, image sizes, mean faces")
     summary.add_argument("name")
-    summary.add_argument("--root", type=Path, help="folder or archive (default: $FER_TEACH_DATA)")
-    summary.add_argument("--out", type=Path, help="where the picture goes (default: NAME.png here)")
+    summary.add_argument("--root", type=_path, help="folder or archive (default: $FER_TEACH_DATA)")
+    summary.add_argument("--out", type=_path, help="where the picture goes (default: NAME.png here)")
     summary.set_defaults(action=_data_summary)
     _add_faces(commands)
     return parser
@@ -104,7 +104,7 @@ def _add_faces(commands) -> None:
     faces = commands.add_parser("faces", help="rendered faces: make more, or make the packed set anew")
     kinds = faces.add_subparsers(dest="kind", required=True, metavar="render|pack")
     render = kinds.add_parser("render", help="render faces into shards; a stopped run goes on where it was")
-    render.add_argument("--out", type=Path, required=True, help="folder of the shards (.npz)")
+    render.add_argument("--out", type=_path, required=True, help="folder of the shards (.npz)")
     render.add_argument("--count", type=int, default=1000)
     render.add_argument("--seed", type=int, default=0)
     render.add_argument("--size", type=int, default=64, help="pixels (default: 64)")
@@ -115,9 +115,16 @@ def _add_faces(commands) -> None:
     render.add_argument("--workers", type=int, help="processes (default: one a core)")
     render.set_defaults(action=_faces_render)
     pack = kinds.add_parser("pack", help="render and pack the data set `rendered` that the package carries")
-    pack.add_argument("--work", type=Path, required=True, help="folder for the shards; kept, so that it can go on")
+    pack.add_argument("--work", type=_path, required=True, help="folder for the shards; kept, so that it can go on")
     pack.add_argument("--workers", type=int)
     pack.set_defaults(action=_faces_pack)
+
+
+def _path(text: str) -> Path:
+    try:
+        return paths.given(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _chosen(names: list[str]) -> list[str]:
@@ -134,7 +141,7 @@ def _out(options) -> Path:
 
 
 def _run(options) -> None:
-    root = str(options.root.resolve()) if options.root else None
+    root = str(options.root) if options.root else None
     names = _chosen(options.chapters)
     more = runner.further(names, options.more)
     settings = runner.Settings(options.profile, options.data, root, options.seed, more)
@@ -142,14 +149,21 @@ def _run(options) -> None:
 
 
 def _regress(options) -> int:
-    out, tables = _out(options), {}
+    out, tables, failed = _out(options), {}, []
     for chapter in _chosen(options.chapters):
-        measured = runner.run(chapter, runner.Settings(), out, force=options.force)
-        tables[chapter] = regress.lines_for(chapter, measured)
+        try:
+            measured = runner.run(chapter, runner.Settings(), out, force=options.force)
+            tables[chapter] = regress.lines_for(chapter, measured)
+        except FerTeachError as error:
+            failed.append(str(error))
+            continue
         print(regress.as_text(chapter, tables[chapter]), flush=True)
-    page = out / "regress.html"
-    page.write_text(regress.as_html(tables))
-    print(f"The same as a page: {page}")
+    if tables:
+        page = out / "regress.html"
+        page.write_text(regress.as_html(tables))
+        print(f"The same as a page: {page}")
+    if failed:
+        raise FerTeachError("not compared:\n" + "\n".join(failed))
     return int(any(line.verdict != "ok" for lines in tables.values() for line in lines))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import FerTeachError
@@ -56,6 +57,17 @@ def writable(folder: str | os.PathLike) -> Path:
     except OSError as error:
         what = "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
         raise FerTeachError(f"Cannot write to {folder}: {what}. Choose another folder.") from error
+
+
+def given(text: str) -> Path:
+    """A path as a user gives it, absolute and with `~` expanded. Errors: ValueError where there can be no such path."""
+    try:
+        path = Path(text).expanduser().absolute()
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # told where it is used
+            path.stat()
+        return path.parent.resolve() / path.name  # a link keeps its own name: its ending says what it is
+    except (OSError, RuntimeError) as error:  # too long a name, a link to itself; an unknown user
+        raise ValueError(f"{text}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def cache() -> Path:

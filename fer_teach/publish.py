@@ -28,10 +28,14 @@ def publish(executed: Path, site: Path | None = None, *, force: bool = False) ->
     executed: the folder that holds NN_name.ipynb, with outputs, of every chapter in _toc.yml.
     site: the folder that gets the pages, `_build/html` unless told; replaced once the build has succeeded.
     force: build even where no page, chapter, setting or builder has changed since the last time.
-    Raises FerTeachError where a chapter has not been executed or the builder reports a warning or an error.
+    Raises FerTeachError where a chapter has not been executed, where the builder reports a warning or an error, and
+    where site holds anything but a book that was published there.
     """
     site = Path(site) if site else paths.build() / "html"
-    paths.writable(site)
+    site = paths.writable(site).resolve()
+    own = (site / _STAMP).is_file() or site == (paths.build() / "html").resolve()
+    if not own and any(site.iterdir()):
+        raise FerTeachError(f"{site} holds something else than a published book. Give an empty or a new folder.")
     stage = paths.writable(paths.build()) / "stage"
     _stage(Path(executed), stage)
     stamp = {"inputs": _fingerprint(stage)}

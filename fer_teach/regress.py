@@ -77,5 +77,6 @@ def as_html(tables: dict[str, list[records.Drift]]) -> str:
 
 
 def _cells(line: records.Drift) -> tuple[str, ...]:
-    numbers = ["-" if x is None else f"{x:.4g}" for x in (line.expected, line.got, line.tolerance)]
+    digits = ".7g" if line.verdict == "drift" else ".4g"  # with tolerance 0 the fifth may be what differs
+    numbers = ["-" if x is None else f"{x:{digits}}" for x in (line.expected, line.got, line.tolerance)]
     return (line.metric, *numbers, line.verdict)

@@ -42,7 +42,7 @@ def further(names: list[str], words: list[str]) -> tuple[tuple[str, object], ...
     """The `more` of Settings from words NAME=VALUE: parameters that each of the chapters `names` has, besides the four.
 
     A value that is no Python literal is text; that of a name that ends in _ROOT becomes an absolute path. Raises
-    FerTeachError for a word without `=` and for a name that a chapter does not have.
+    FerTeachError for a word without `=`, for a name that a chapter does not have and for a path that cannot be.
     """
     common, found = set(Settings().parameters()), {}
     for word in words:
@@ -55,8 +55,15 @@ def further(names: list[str], words: list[str]) -> tuple[tuple[str, object], ...
         try:
             found[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
-            found[name] = str(Path(text).expanduser().resolve()) if name.endswith("_ROOT") else text
+            found[name] = str(_absolute(name, text)) if name.endswith("_ROOT") else text
     return tuple(found.items())
+
+
+def _absolute(name: str, text: str) -> Path:
+    try:
+        return paths.given(text)
+    except ValueError as error:
+        raise FerTeachError(f"--set {name}: {error}") from None
 
 
 def run_all(names: list[str], settings: Settings, out: Path, *, jobs: int = 1, **options) -> list[dict]:
@@ -234,7 +241,7 @@ def _data_files(parameters: dict) -> list[str]:
     for name, root in sets:
         for place in places(entry(name).name, root):
             if place.is_dir():
-                found.update(f"{place}{os.sep}{file}" for file in walk(place))
+                found.update(f"{place}{os.sep}{file}" for file in walk(place, pass_over=True))
             else:
                 found.add(str(place))
     return sorted(found)

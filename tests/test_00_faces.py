@@ -2,12 +2,13 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from fer_teach import chapters, checks, data, datasheet, evaluation, paths
+from fer_teach import chapters, checks, data, datasheet, evaluation, figures, paths
 from fer_teach.data import ferplus
 from fer_teach.faces.expressions import CLASSES, PATTERNS
 from fer_teach.faces.facs import CODES, action, mesh_units
@@ -145,6 +146,20 @@ def test_groups_of_one_kind_part_everybody(m, faces):
     who = list(m.groups(faces).values())
     for kind in (who[:2], who[2:5], who[5:8], who[8:10], who[10:12]):
         assert torch.stack(kind).sum(0).tolist() == [1] * len(faces)
+
+
+def test_a_group_without_members_is_left_out(m, faces, monkeypatch):
+    test = faces[~faces.attributes["eyeglasses"] & (faces.attributes["years"] < 60)]
+    shown, kept = [], {}
+    monkeypatch.setattr(figures, "intervals", lambda labels, *_: shown.extend(labels))
+    run = {**vars(m), "test": test, "figures": figures, "evaluation": evaluation, "np": np}
+    run["best"] = SimpleNamespace(accuracy=1.0)
+    run |= {"right": {"gradients": np.ones(len(test), bool)}, "record": lambda n, interval, **value: kept.update(value)}
+    (code,) = (cell.source for cell in chapters.cells("00_faces") if cell.source.startswith("figure = None"))
+    exec(code, run)
+    there = [name for name, member in m.groups(test).items() if member.any()]
+    assert list(kept) == [f"accuracy_{name.replace(' ', '_')}" for name in there]
+    assert len(shown) == len(there) < 12
 
 
 # Exercises and datasheet

@@ -1,7 +1,9 @@
 """Proofs of chapter 01, written from the method's description alone and run on the chapter's own method cells."""
 
 import math
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -471,6 +473,17 @@ def test_a_chapter_without_a_happy_test_face_shows_the_others(m, monkeypatch):
     left = [name for name in test.classes if name not in ("neutral", "happiness")]
     assert shown == [(6, left)] * 3
     assert not run["happy"].any()
+
+
+def test_a_chapter_without_a_turned_test_face_leaves_the_posed_out(m):
+    test = data.load("rendered", split="test")
+    test = test[test.attributes["yaw"].abs() <= 20][:8]
+    run = {**vars(m), "hard": {"blurred": test}, "test": test, "PROFILE": "quick", "SEEDS": [0]}
+    run["sweep"] = lambda grid, cell: pd.DataFrame({"transform": [None, "image"], "blurred": 0.5, "posed": 0.5})
+    run |= {"record": lambda **_: None, "tables": SimpleNamespace(show=lambda *_, **__: None)}
+    (code,) = (cell.source for cell in chapters.cells(NAME) if cell.source.startswith("def robustness"))
+    exec(code, run)
+    assert list(run["hard"]) == ["blurred"]
 
 
 # Evaluation

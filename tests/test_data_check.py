@@ -248,6 +248,20 @@ def test_summary_is_a_figure_of_the_users_copy(tmp_path, name):
     assert sizes_shown == {"jaffe": ["256 x 256"], "celeba": ["178 x 218"], "ferplus": ["48 x 48"]}[name]
 
 
+@pytest.mark.parametrize("name", ["rafdb", "sfew"])
+def test_summary_of_a_set_that_is_published_in_two_parts(tmp_path, name):
+    lay.WRITERS[name](tmp_path / name)
+    counts = summary(name, tmp_path, size=16).subfigs[0].axes[0]
+    assert [text.get_text().split()[0] for text in counts.get_legend().get_texts()] == ["train", "valid", "test"]
+
+
+@pytest.mark.parametrize("given", ["~nosuchuser/x", "a" * 300])
+def test_a_data_folder_that_cannot_be_is_one_sentence(given, monkeypatch, capsys):
+    monkeypatch.setenv("FER_TEACH_DATA", given)
+    assert main(["data", "check", "jaffe"]) == 2
+    assert given in capsys.readouterr().err
+
+
 def test_summary_shows_no_mean_of_a_few_and_is_kept_out_of_the_book(tmp_path, capsys):
     lay.write_jaffe(tmp_path / "jaffe", 16)
     assert main(["data", "summary", "jaffe", "--root", str(tmp_path), "--out", str(tmp_path / "x" / "jaffe.png")]) == 0
@@ -277,6 +291,14 @@ def test_the_guide_has_every_set(name):
     if name in lay.WRITERS:
         assert f"fer-teach data check {name} --root" in guide
         assert f"\n{name}/\n" in guide
+
+
+@pytest.mark.parametrize("name", lay.WRITERS)
+def test_the_splits_that_the_guide_loads_are_there(tmp_path, name):
+    guide = (paths.root() / "book" / "data_guide.md").read_text()
+    lay.WRITERS[name](tmp_path)
+    (split,) = set(re.findall(rf'data\.load\("{name}", split="(\w+)".*\)', guide)) - {"all"}
+    assert len(load(name, tmp_path, split, size=16))
 
 
 def test_a_set_says_which_chapters_use_it():

@@ -98,6 +98,22 @@ def test_unpacked_folder_inside_the_root(tmp_path):
     assert len(data.load("fer2013", tmp_path, "test")) == PER_SPLIT
 
 
+@pytest.mark.parametrize("folder", ["FER2013", "fer2013-kaggle", "kaggle/fer2013", "FERPlus-master/data"])
+def test_unpacked_folders_of_like_names_and_deeper(tmp_path, folder):
+    (tmp_path / folder).mkdir(parents=True)
+    write_kaggle(tmp_path / folder)
+    write_rows(tmp_path / folder / "fer2013new.csv", new_rows())
+    assert len(data.load("fer2013", tmp_path, "test")) == PER_SPLIT
+    assert len(data.load("ferplus", tmp_path, "test", rule="all")) == PER_SPLIT
+
+
+@pytest.mark.parametrize("folder", ["jaffe/fer2013", "other/data", "FER2013Train", ".fer2013"])
+def test_folders_that_are_not_looked_into(tmp_path, folder):
+    (tmp_path / folder).mkdir(parents=True)
+    write_kaggle(tmp_path / folder)
+    refused(tmp_path, "not found")
+
+
 @pytest.mark.parametrize("name", ["fer2013_labels.csv", "what_ever.csv"])
 @pytest.mark.parametrize("folders", ["ferplus", "usage", "images", "beside"])
 def test_png_folders_with_labels(tmp_path, name, folders):

@@ -236,6 +236,9 @@ def test_colour_palette_and_16_bit_files_become_grey(root):
         ('fer0000001.png,"(0, 0, 48, 48)",11,0,0,0,0,0,0,0,0,0', ("row 2", "neutral has '11' votes")),
         ('fer0000001.png,"(0, 0, 48, 48)",0,-1,0,0,0,0,0,0,0,0', ("row 2", "happiness has '-1' votes")),
         ('fer0000001.png,"(0, 0, 48, 48)",0,0,many,0,0,0,0,0,0,0', ("row 2", "surprise has 'many' votes")),
+        ('fer0000001.png,"(0, 0, 48, 48)",\u00b2,8,0,0,0,0,0,0,0,0', ("row 2", "neutral has '\u00b2' votes")),
+        ('fer0000001.png,"(0, 0, 48, 48)",0,0,0,0,0,0,0,0,0,0', ("row 2", "0 votes in all")),
+        ('fer0000001.png,"(0, 0, 48, 48)",10,10,10,10,10,10,10,10,10,10', ("row 2", "100 votes in all")),
         ('fer0000001.png,"(0, 0, 48, 48)",0,0', ("row 2", "4 values instead of 12")),
         ('fer0000000.png,"(0, 0, 48, 48)",9,0,0,0,0,0,0,0,0,0', ("row 2", "listed already in row 1")),
         ('../fer0000001.png,"(0, 0, 48, 48)",9,0,0,0,0,0,0,0,0,0', ("row 2", "not the name of an image file")),
@@ -288,3 +291,15 @@ def test_tables_must_agree(tmp_path):
     rows[5][4] = 12
     write_rows(tmp_path / "fer2013new.csv", rows)
     refused(tmp_path, "fer2013new.csv, row 6", "surprise has '12' votes")
+
+
+def test_tables_of_different_order_within_a_split_are_refused(tmp_path):
+    pixels = " ".join(["0"] * 48 * 48)
+    emotions = [3, 4] * 100
+    happy, sad = [1, 9, *[0] * 8], [1, 0, 0, 9, *[0] * 6]
+    votes = [["Training", f"fer{k:07}.png", *(happy if e == 3 else sad)] for k, e in enumerate(emotions)]
+    write_rows(tmp_path / "fer2013.csv", [["emotion", "pixels", "Usage"], *([e, pixels, "Training"] for e in emotions)])
+    write_rows(tmp_path / "fer2013new.csv", [new_rows()[0], *votes])
+    assert len(data.load("ferplus", tmp_path)) == 200
+    write_rows(tmp_path / "fer2013new.csv", [new_rows()[0], *votes[1:], votes[0]])
+    refused(tmp_path, "fer2013new.csv", "0.0 votes of 10 for happiness", "same order")

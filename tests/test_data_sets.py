@@ -482,6 +482,12 @@ def test_links_to_folders_are_followed_once(tmp_path):
     assert len(data.load("ckplus", tmp_path / "near", "all")) == 84
 
 
+def test_a_link_to_itself_is_passed_over(tmp_path):
+    lay.write_jaffe(tmp_path, 16)
+    (tmp_path / "notes").symlink_to(tmp_path / "notes")
+    assert len(data.load("jaffe", tmp_path, "all")) == 70
+
+
 # Forms of images ------------------------------------------------------------------------------------------------------
 
 

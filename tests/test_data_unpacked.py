@@ -75,6 +75,9 @@ def test_fer2013_labels_beside_or_inside_an_archive(tmp_path, plain):
     pack(plain, beside / "images.tar")
     for root in (inside, beside):
         assert {split: data.load("fer2013", root, split).fingerprint for split in expected} == expected
+    assert catalog.table(inside, only="fer2013")[0]["state"] == f"found in {inside / 'all.tar'}"
+    (beside / "fer2013_labels.csv").unlink()
+    assert catalog.table(beside, only="fer2013")[0]["state"] == "not found"
 
 
 def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path, plain):

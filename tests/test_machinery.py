@@ -1,6 +1,7 @@
 """Chapters as modules, records, baselines, sweeps and the runner, on a miniature book."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -260,6 +261,27 @@ def test_a_parameter_that_the_chapter_lacks_is_one_message(tiny_book, capsys, wo
     assert "has WEAK" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["run", "07_tiny", "--root"], ["data", "check", "jaffe", "--root"]])
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "a" * 300, "loop"])
+def test_a_path_that_cannot_be_is_one_sentence(tiny_book, command, path, monkeypatch, capsys):
+    monkeypatch.chdir(tiny_book)
+    Path("loop").symlink_to("loop")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*command, path])
+    assert f"error: argument --root: {path}: " in capsys.readouterr().err
+    rewrite(tiny_book, "SEED = 0", "SEED = 0\nWEAK_ROOT = None")
+    with pytest.raises(FerTeachError, match="--set WEAK_ROOT: "):
+        runner.further(["07_tiny"], [f"WEAK_ROOT={path}"])
+
+
+def test_a_path_is_expanded_and_keeps_the_name_of_a_link(tiny_book, monkeypatch):
+    monkeypatch.setenv("HOME", str(tiny_book))
+    (tiny_book / "blob").write_text("")
+    (tiny_book / "set.zip").symlink_to("blob")
+    for command in ("run", "data list"):
+        assert cli._parser().parse_args([*command.split(), "--root=~/set.zip"]).root == tiny_book / "set.zip"
+
+
 @pytest.mark.parametrize("root", ["root", "environment"])
 def test_changed_data_are_another_fingerprint(tiny_book, root, monkeypatch):
     first, second = tiny_book / "a", tiny_book / "b"
@@ -288,6 +310,17 @@ def test_changed_data_are_another_fingerprint(tiny_book, root, monkeypatch):
     assert len(set(seen)) == 6
     with pytest.raises(DataError, match="does not exist"):
         print_of(tiny_book / "nowhere")
+
+
+def test_a_closed_folder_beside_the_data_does_not_stop_a_run(tiny_book, request):
+    for path in (tiny_book, *tiny_book.parents[:2]):
+        if not os.geteuid():
+            os.chmod(path, 0o755)
+    for folder in ("jaffe", "lost+found"):
+        (tiny_book / "data" / folder).mkdir(parents=True)
+    os.chmod(tiny_book / "data" / "lost+found", 0)
+    request.getfixturevalue("nobody")
+    assert runner.fingerprint("07_tiny", runner.Settings(data="jaffe", root=str(tiny_book / "data")))
 
 
 def test_an_installed_book_is_hashed_too(tiny_book, monkeypatch):
@@ -356,6 +389,22 @@ def test_regress_fails_on_drift_and_baseline_shows_the_difference(tiny_book, cap
     assert cli.main(["baseline", "07_tiny", *out]) == 0
     assert "drift" in capsys.readouterr().out
     assert cli.main(["regress", *out]) == 0
+
+
+def test_regress_goes_on_where_a_chapter_cannot_be_compared(tiny_book, monkeypatch, capsys):
+    def run(chapter, *_, **__):
+        if chapter == "06_other":
+            raise FerTeachError("06_other failed in cell 3")
+
+    (tiny_book / "notebooks" / "06_other.py").write_text((tiny_book / "notebooks" / "07_tiny.py").read_text())
+    monkeypatch.setattr(runner, "run", run)
+    drift = record.Drift("exact", 1234.56, 1234.57, 0.0, "drift")
+    monkeypatch.setattr(regress, "lines_for", lambda *_: [drift])
+    assert cli.main(["regress", "--out", str(tiny_book)]) == 2
+    said = capsys.readouterr()
+    assert said.err == "fer-teach: not compared:\n06_other failed in cell 3\n"
+    assert "exact   1234.56   1234.57" in said.out
+    assert "<td>1234.57</td>" in (tiny_book / "regress.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a page shows: tables with their own n, figures shown once, sliders, checks in words."""
 
 import json
+import math
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -187,3 +188,10 @@ def test_counts_must_be_all_of_them():
         checks.possible_counts(lambda percent, n, digits: [round(percent * n / 100)])
     with pytest.raises(checks.Wrong, match="nothing yet"):
         checks.possible_counts(lambda percent, n, digits: None)
+
+
+def test_counts_may_be_rounded_half_up():
+    def answer(percent, n, digits):
+        return [k for k in range(n + 1) if math.floor(100 * k / n * 10**digits + 0.5) == round(percent * 10**digits)]
+
+    checks.possible_counts(answer)

@@ -32,3 +32,22 @@ def test_a_failed_build_tells_everything_that_was_said(monkeypatch, tmp_path):
     monkeypatch.setattr(publish, "_follow", lambda command, environment: (1, ["first", "x: WARNING: y", "last"]))
     with pytest.raises(FerTeachError, match="first\nx: WARNING: y\nlast"):
         publish._build(tmp_path, tmp_path / "sphinx")
+
+
+def test_a_folder_with_something_else_is_left_alone(monkeypatch, tmp_path):
+    def build(stage, scratch):
+        (scratch / "html").mkdir(parents=True)
+        (scratch / "html" / "index.html").write_text("new")
+        return scratch / "html"
+
+    monkeypatch.setattr(publish.paths, "build", lambda: tmp_path / "_build")
+    monkeypatch.setattr(publish, "_stage", lambda executed, stage: stage.mkdir(exist_ok=True))
+    monkeypatch.setattr(publish, "_build", build)
+    site = tmp_path / "site"
+    for _ in range(2):  # a new folder, and the book that was published there
+        assert publish.publish(tmp_path, site, force=True).read_text() == "new"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(FerTeachError, match="mine holds something else than a published book"):
+        publish.publish(tmp_path, tmp_path / "mine", force=True)
+    assert (tmp_path / "mine" / "thesis.txt").is_file()

@@ -50,7 +50,7 @@ def nearest_sample(answer) -> None:
 def possible_counts(answer) -> None:
     """Chapter 01: the counts behind a printed per cent figure. answer(percent, n, digits) -> list of k."""
     cases = [((50.0, 2, 1), [1]), ((33.3, 3, 1), [1]), ((66.67, 3, 2), [2]), ((10.0, 7, 1), []), ((0.0, 5, 1), [0])]
-    cases.append(((50.0, 1000, 0), list(range(495, 506))))
+    cases.append(((50.0, 999, 0), list(range(495, 505))))  # of 999 no k is a tie: any way to round is right
     for arguments, expected in cases:
         got = answer(*arguments)
         need(got is not None, "possible_counts() returns nothing yet: return a list of whole numbers.")

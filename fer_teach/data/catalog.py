@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from fer_teach.data.kin import KIN, kin_places, plain
 from fer_teach.data.tablefile import TAR
 from fer_teach.errors import DataError, NotFound
 
@@ -186,21 +186,24 @@ def roots(name: str, root: str | os.PathLike | None) -> list[Path]:
     given = root if root is not None else os.environ.get("FER_TEACH_DATA") or None
     if given is None:
         raise missing(name, ["(no folder given: pass root=, --root or set FER_TEACH_DATA)"])
-    base = Path(given).expanduser()
     try:
+        base = Path(given).expanduser()
         if not base.exists():
             raise missing(name, [f"{base} (does not exist)"])
         if base.is_file():
             return [base]
         inside = sorted(base.iterdir())
-        if name in _INNER:
-            return [base, *(base / inner for inner in _INNER[name] if (base / inner).is_dir())]
+        if name in KIN:
+            return [base, *kin_places(name, inside, lambda folder: other_set(name, folder))]
         mine = [path for path in inside if _named(name, path.name)]
         folders = [path for path in mine if path.is_dir()]
         packed = [path for path in mine if path.is_file() and path.name.lower().endswith((".zip", *TAR))]
         return [*folders, base, *packed]
     except PermissionError as error:
         raise DataError(f"No permission to read {error.filename or base}. Give yourself read access to it.") from error
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise DataError(f"Cannot read {given}: {why}.") from error
 
 
 def places(name: str, root: str | os.PathLike | None) -> list[Path] | None:
@@ -208,12 +211,9 @@ def places(name: str, root: str | os.PathLike | None) -> list[Path] | None:
     return None if name == "rendered" and root is None else roots(name, root)
 
 
-_INNER = {"ferplus": ("ferplus", "FERPlus", "data", "fer2013"), "fer2013": ("fer2013", "ferplus", "FERPlus", "data")}
-
-
 def _named(name: str, folder: str) -> bool:
     """Does a folder's or archive's name begin like one of the data set's?"""
-    return bool(CATALOG[name].folders) and re.sub(r"[^a-z0-9]", "", folder.lower()).startswith(CATALOG[name].folders)
+    return bool(CATALOG[name].folders) and plain(folder).startswith(CATALOG[name].folders)
 
 
 def other_set(name: str, folder: str) -> bool:

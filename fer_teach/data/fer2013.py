@@ -5,7 +5,7 @@ Official split: Training = train, PublicTest = valid, PrivateTest = test; 28,709
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from fer_teach.data.catalog import missing
 from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.pictures import grey_images, warn_unlisted
 from fer_teach.data.tablefile import TableFile
-from fer_teach.data.unpacked import unpacked
+from fer_teach.data.unpacked import archives, unpacked
 from fer_teach.errors import DataError
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -50,9 +50,9 @@ def load(places: list[Path], split: str) -> FaceDataset:
 
 
 def find(places: list[Path]) -> str:
-    """The file that `load` would read. Errors: DataError where there is none."""
+    """The file or archive that `load` would read. Errors: DataError where there is none."""
     looked: list[str] = []
-    found = kaggle.find(places) or _labels_file(places, looked)
+    found = kaggle.find(places) or _labels_file(places, looked) or _packed(places)
     if found is None:
         raise missing("fer2013", looked)
     return str(found)
@@ -66,7 +66,7 @@ def _labels_file(places: list[Path], looked: list[str]) -> TableFile | None:
     """The csv with the labels in the first place that has one; where it was looked for is added to `looked`."""
     for place in places:
         files = [place] if place.is_file() else sorted(place.glob("*.csv"))
-        lacking = {file: _lacking(file) for file in files}
+        lacking = {file: _lacking(TableFile(file)) for file in files}
         fitting = [file for file in files if not lacking[file]]
         looked += [str(place), *(f"{file} (no column {', '.join(lacking[file])})" for file in files if lacking[file])]
         if len(fitting) > 1:
@@ -82,9 +82,18 @@ def _labels_file(places: list[Path], looked: list[str]) -> TableFile | None:
     return None
 
 
-def _lacking(file: Path) -> list[str]:
+def _packed(places: list[Path]) -> Path | None:
+    """The first archive with the images' folders and, beside them, a csv with the labels."""
+    for archive, tree, above in archives(places, FOLDERS["train"][0]):
+        beside = [name for name in tree.names if PurePosixPath(name).parent == PurePosixPath(above)]
+        if any(name.endswith(".csv") and not _lacking(tree.table(name)) for name in beside):
+            return archive
+    return None
+
+
+def _lacking(table: TableFile) -> list[str]:
     try:
-        header = [name.lower() for name in TableFile(file).header()]
+        header = [name.lower() for name in table.header()]
     except DataError:
         header = []
     return [name for name in _COLUMNS if name.lower() not in header]

@@ -247,24 +247,39 @@ def read_file(file: str) -> bytes:
     return b"".join(parts)
 
 
-def walk(root: Path, skip: Callable[[str], bool] = lambda name: False) -> Iterator[str]:
-    """Relative names of all files below root; folders that links lead to are entered once."""
+def walk(root: Path, skip: Callable[[str], bool] = lambda name: False, pass_over: bool = False) -> Iterator[str]:
+    """Relative names of all files below root; folders that links lead to are entered once.
+
+    A link to nowhere or to itself counts as a file. pass_over: leave out folders that may not be read. Errors:
+    DataError for such a folder otherwise.
+    """
     entered = set()
     waiting = [(str(root), "", 0)]
     while waiting:
         folder, prefix, depth = waiting.pop()
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in entered:
-            continue
-        entered.add((status.st_dev, status.st_ino))
         try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if is_junk(entry.name) or (not depth and skip(entry.name)):
                         continue
-                    if not entry.is_dir():
+                    if not _is_folder(entry):
                         yield prefix + entry.name
                     elif depth < _DEEPEST:
                         waiting.append((entry.path, f"{prefix}{entry.name}/", depth + 1))
         except PermissionError as error:
+            if pass_over:
+                continue
             raise DataError(f"No permission to read {folder}. Give yourself read access to it.") from error
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except PermissionError:
+        raise
+    except OSError:
+        return False

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fer_teach import data, paths
-from fer_teach.data.catalog import SPLITS, entry
+from fer_teach.data.catalog import entry
 from fer_teach.data.check import file_sizes
 from fer_teach.data.dataset import FaceDataset
 from fer_teach.errors import DataError
@@ -21,12 +21,13 @@ FEWEST = 20  # images behind a mean face: a mean of fewer may show a person
 def summary(name: str, root: str | os.PathLike | None = None, **options):
     """A matplotlib Figure: images per class and split, sizes of the files, mean face of every class.
 
+    The splits are those of `data.splits`.
     options  as `load` takes them. A class with fewer than 20 images in train gets no mean face. Errors: as `load`.
     """
     from matplotlib.figure import Figure
 
     entry(name)
-    splits = {split: data.load(name, root, split, **options) for split in SPLITS}
+    splits = data.splits(name, root, **options)
     classes = splits["train"].classes
     figure = Figure(figsize=(max(8, 1.1 * len(classes)), 7), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(3, 2))

@@ -69,12 +69,12 @@ def _parser() -> argparse.ArgumentParser:
 
     handout = commands.add_parser("handout", help="write chapters' notebooks without the solutions of their exercises")
     handout.add_argument("chapters", nargs="+", metavar="CHAPTER")
-    handout.add_argument("--out", type=Path, required=True, help="folder that gets CHAPTER.ipynb")
+    handout.add_argument("--out", type=_path, required=True, help="folder that gets CHAPTER.ipynb")
     handout.set_defaults(action=_handout)
 
     grade = commands.add_parser("grade", help="check the exercises of notebooks that students handed in")
-    grade.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
-    grade.add_argument("--out", type=Path, help="also write the marks as a table (.csv)")
+    grade.add_argument("notebooks", nargs="+", type=_path, metavar="NOTEBOOK")
+    grade.add_argument("--out", type=_path, help="also write the marks as a table (.csv)")
     grade.add_argument("--seconds", type=float, default=60, help="for all checks of a notebook (default: 60)")
     grade.set_defaults(action=_grade)
 

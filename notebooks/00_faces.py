@@ -163,8 +163,9 @@ print(f"Of {sum(map(bool, used.values()))} units in the recipes, {len(alone)} st
 figures.heat(mean[seen].T, CLASSES, [list(rendered.action_units)[u] for u in seen], "mean intensity")
 
 # %% [markdown]
-# Those that one recipe has for itself settle nothing either: without their companions they mean little, and people open their mouths wide to yawn. Nor is there
-# a border between two patterns. The first slider goes from surprise to fear; where does the name change? The second makes the face in the middle weaker.
+# Those that one recipe has for itself settle nothing either: without their companions they mean little, and people open their mouths wide to yawn. Nor is
+# there a border between two patterns. The first slider goes from surprise to fear; where does the name change? The second makes the face in the middle
+# weaker.
 
 # %%
 def blend(fear=0.5, strength=1.0):
@@ -185,11 +186,11 @@ figures.sliders(row, "Seven expressions of one rendered face", strength=(0.2, 0.
 # %% [markdown]
 # ## The data sets
 #
-# Rendered faces obey a formula. Photographs do not, and they belong to somebody. None of them comes with this book; [the data guide](/book/data_guide.md) tells
-# how to lay out your copy. FER2013 was collected for a contest {cite}`f-goodfellow2013challenges`; FERPlus is the same photographs, rated again
-# by ten people each {cite}`f-barsoum2016training`. In CK+ {cite}`f-lucey2010extended` and JAFFE {cite}`f-lyons1998coding` people posed in a laboratory. RAF-DB {cite}`f-li2017reliable`
-# and CelebA {cite}`f-liu2015deep` come from the web, SFEW {cite}`f-dhall2011static` from films, FERG {cite}`f-aneja2016modeling` is drawn, and COCO
-# {cite}`f-lin2014microsoft` lends backgrounds.
+# Rendered faces obey a formula. Photographs do not, and they belong to somebody. None of them comes with this book; [the data guide](/book/data_guide.md)
+# tells how to lay out your copy. FER2013 was collected for a contest {cite}`f-goodfellow2013challenges`; FERPlus is the same photographs, rated again by
+# ten people each {cite}`f-barsoum2016training`. In CK+ {cite}`f-lucey2010extended` and JAFFE {cite}`f-lyons1998coding` people posed in a laboratory.
+# RAF-DB {cite}`f-li2017reliable` and CelebA {cite}`f-liu2015deep` come from the web, SFEW {cite}`f-dhall2011static` from films, FERG
+# {cite}`f-aneja2016modeling` is drawn, and COCO {cite}`f-lin2014microsoft` lends backgrounds.
 
 # %%
 heads = {"name": "Name", "what": "What it is", "chapters": "Chapters", "licence": "Licence", "access": "Who grants access"}
@@ -258,8 +259,8 @@ torch.testing.assert_close(soft_labels(known)[:, :2], torch.tensor([[1, 0], [0.5
 np.testing.assert_allclose(fleiss_kappa(faces.votes), library(faces.votes[:, faces.votes.sum(0) > 0].numpy()))
 
 # %% [markdown]
-# Two faces that all raters of the rendered set named alike, and the four that split them most. The raters here are simulated. They are a formula, which makes them
-# unsure where an expression is weak or mixed; do not read psychology into their votes.
+# Two faces that all raters of the rendered set named alike, and the four that split them most. The raters here are simulated. They are a formula, which
+# makes them unsure where an expression is weak or mixed; do not read psychology into their votes.
 
 # %% mystnb={"image": {"alt": "Six rendered faces with a bar for each word that raters chose. All votes for the first two go to one word; those of the other four spread over several."}}
 order = entropy(faces.votes).argsort()
@@ -287,8 +288,8 @@ else:
 
 # %%
 tables.say("paper", "ferplus", """
-On the photographs of FERPlus the raters were people. They agree with $\\kappa$ = {kappa}, and {contested} of the images get no label by the common rule; a single rater says what the
-majority says with a share of {one_rater}.
+On the photographs of FERPlus the raters were people. They agree with $\\kappa$ = {kappa}, and {contested} of the images get no label by the common rule;
+a single rater says what the majority says with a share of {one_rater}.
 """)
 
 # %% [markdown]
@@ -308,15 +309,15 @@ Table(f"Duplicates in {DATA}", "Equal in every pixel; all images, also those wit
 # %%
 tables.say("paper", "ferplus", """
 In FERPlus {test_images_also_in_train} test images ({test_images_also_in_train_distinct} distinct) and {valid_images_also_in_train} validation images
-({valid_images_also_in_train_distinct} distinct) stand in training too. On the test images a linear classifier of gradients, which we shall meet below, is right in
-{gradients_accuracy}, and the constant answer in {majority_class}.
+({valid_images_also_in_train_distinct} distinct) stand in training too. On the test images a linear classifier of gradients, which we shall meet below, is
+right in {gradients_accuracy}, and the constant answer in {majority_class}.
 """)
 
 # %% [markdown]
 # The same *person* in two splits is a leak as well. CK+ is cut from recorded sequences: neighbouring frames of one face are nearly one image. Split them
-# at random, and a classifier that only looks up the most similar picture scores high. Let us do it wrong once. Every validation face gives three frames, shifted by up to one pixel and
-# with fresh noise; nearest-neighbour search answers from half of them. What it reads are *gradients*: how strong edges of each direction are in each part of the
-# face, the feature that was common before networks {cite}`f-dalal2005histograms`.
+# at random, and a classifier that only looks up the most similar picture scores high. Let us do it wrong once. Every validation face gives three frames,
+# shifted by up to one pixel and with fresh noise; nearest-neighbour search answers from half of them. What it reads are *gradients*: how strong edges of
+# each direction are in each part of the face, the feature that was common before networks {cite}`f-dalal2005histograms`.
 
 # %% tags=["method"]
 def gradients(split):
@@ -374,8 +375,9 @@ for k, n in ((0, 20), (9, 36), (36, 36), (700, 1000)):
 print("36 right of 36:", np.round(wilson(36, 36), 2), "   900 of 1000:", np.round(wilson(900, 1000), 3))
 
 # %% [markdown]
-# To have something to measure we train the smallest honest classifier: linear discriminant analysis, which fits one Gaussian a class with a common covariance. It
-# reads gradients. Where the 68 landmarks of a face are known it may read those instead, turned and scaled by the eyes, so that only the face's shape is left.
+# To have something to measure we train the smallest honest classifier: linear discriminant analysis, which fits one Gaussian a class with a common
+# covariance. It reads gradients. Where the 68 landmarks of a face are known it may read those instead, turned and scaled by the eyes, so that only the
+# face's shape is left.
 
 # %% tags=["method"]
 def align(points):
@@ -416,11 +418,11 @@ title = f"gradients: {100 * best.accuracy:.0f} % right, balanced {100 * best.bal
 figures.confusion(best.confusion, classes, title)
 
 # %% [markdown]
-# *Balanced accuracy* is the mean of the diagonal: every class counts alike, however rare. Where it lies far under the accuracy, a few frequent classes carry the
-# result. The matrix says more: which word is taken for which.
+# *Balanced accuracy* is the mean of the diagonal: every class counts alike, however rare. Where it lies far under the accuracy, a few frequent classes
+# carry the result. The matrix says more: which word is taken for which.
 #
-# On rendered faces the landmarks do far better than the gradients, because ours are exact, even under a hand or a scarf. Nobody has such landmarks for a photograph. What
-# they show is that the class *is* written in the shape of these faces. The task of a network is to read it off the pixels.
+# On rendered faces the landmarks do far better than the gradients, because ours are exact, even under a hand or a scarf. Nobody has such landmarks for a
+# photograph. What they show is that the class *is* written in the shape of these faces. The task of a network is to read it off the pixels.
 #
 # We can now ask our reader of landmarks what we asked you above: how strong must an expression be?
 
@@ -470,9 +472,9 @@ else:
 figure
 
 # %% [markdown]
-# Read the intervals first. Two groups whose intervals overlap widely have not been shown to differ. A small group has a wide interval: a data set that holds
-# few of a kind cannot even tell how badly it serves them. Of twelve intervals at 95 per cent, one will miss in about every other such figure. And several faces of one
-# person are not as good as several people: the true intervals are wider than these.
+# Read the intervals first. Two groups whose intervals overlap widely have not been shown to differ. A small group has a wide interval: a data set that
+# holds few of a kind cannot even tell how badly it serves them. Of twelve intervals at 95 per cent, one will miss in about every other such figure. And
+# several faces of one person are not as good as several people: the true intervals are wider than these.
 #
 # Does it matter who stands in the training set? The same classifier learns from one group alone, then from as many faces of everybody.
 
@@ -497,22 +499,22 @@ tables.Stack([Table(f"Trained on {m}", about, list(lesson(m, SEED))) for m in ("
 # %% [markdown]
 # ## What a face does not say
 #
-# Nothing on this page measured a feeling. A class of the rendered set is a recipe of movements; a label of FERPlus is a word that strangers gave a picture. The best review of
-# the evidence finds that people who feel the same do not move their faces the same way, and that the same movement goes with many states {cite}`f-barrett2019emotional`.
-# A network that agrees with the raters has learned the raters.
+# Nothing on this page measured a feeling. A class of the rendered set is a recipe of movements; a label of FERPlus is a word that strangers gave a
+# picture. The best review of the evidence finds that people who feel the same do not move their faces the same way, and that the same movement goes with
+# many states {cite}`f-barrett2019emotional`. A network that agrees with the raters has learned the raters.
 #
-# Our groups are no people either. Sex is a slider of a head model, skin a colour, and the expressions follow one formula for all; a gap measured here is a gap of this classifier on
-# these pictures. On photographs the labels themselves may differ by group, and no interval shows that.
+# Our groups are no people either. Sex is a slider of a head model, skin a colour, and the expressions follow one formula for all; a gap measured here is
+# a gap of this classifier on these pictures. On photographs the labels themselves may differ by group, and no interval shows that.
 #
-# So: do not judge what somebody feels, intends or deserves from such a classifier. Not in hiring, teaching, policing or care. Do not run it on people who did not
-# agree. Report every accuracy with its interval, its baseline, and the groups that it was not measured on. [More on this](/book/ethics.md).
+# So: do not judge what somebody feels, intends or deserves from such a classifier. Not in hiring, teaching, policing or care. Do not run it on people who
+# did not agree. Report every accuracy with its interval, its baseline, and the groups that it was not measured on. [More on this](/book/ethics.md).
 #
 # ## Exercises
 #
 # ```{exercise} The other rule
 # :label: ex-plurality
-# FERPlus can also be labelled by *plurality*: the word with more votes than any other wins, if it has at least `least` votes. No vote is dropped. A tie, and a win of
-# "unknown" or "not a face" (columns 8 and 9), gives -1. Write it. How many training faces does it add to those with a majority?
+# FERPlus can also be labelled by *plurality*: the word with more votes than any other wins, if it has at least `least` votes. No vote is dropped. A tie,
+# and a win of "unknown" or "not a face" (columns 8 and 9), gives -1. Write it. How many training faces does it add to those with a majority?
 # ```
 
 # %% tags=["exercise"]
@@ -533,8 +535,8 @@ print(int((plurality(rendered.votes) >= 0).sum() - (majority(rendered.votes) >= 
 # %% [markdown]
 # ```{exercise} How many faces does a claim need?
 # :label: ex-enough
-# You expect an accuracy of `p`. From how many test images on is Wilson's interval at most `width` wide, from end to end? Return the smallest `n`, with $k = pn$ not rounded. Guess first:
-# one point in all, at 90 per cent?
+# You expect an accuracy of `p`. From how many test images on is Wilson's interval at most `width` wide, from end to end? Return the smallest `n`, with
+# $k = pn$ not rounded. Guess first: one point in all, at 90 per cent?
 # ```
 
 # %% tags=["exercise"]
@@ -554,8 +556,8 @@ print(f"{faces_needed(0.9, 0.01):,} faces")
 # %% [markdown]
 # ```{exercise} Find the leak
 # :label: ex-leak
-# A colleague holds out a fifth of the faces with `return torch.rand(len(subjects), generator=generator) < share`. His accuracy is splendid. Mend the split so that
-# no person stands on both sides; about `share` of the *people* shall be held out.
+# A colleague holds out a fifth of the faces with `return torch.rand(len(subjects), generator=generator) < share`. His accuracy is splendid. Mend the
+# split so that no person stands on both sides; about `share` of the *people* shall be held out.
 # ```
 
 # %% tags=["exercise"]
@@ -574,15 +576,15 @@ checks.held_out(held_out)
 # %% [markdown]
 # ```{exercise} Predict, then measure
 # :label: ex-half-a-face
-# Which two classes lose most if the reader of landmarks sees the mouth alone (points 48 to 67), and which if it sees brows and eyes alone (17 to 47)? Look at the map of
-# units, write your guess down, then fit `linear` on those columns of `align` and read `evaluation.scores(...).per_class_recall`. Mind that
-# `align` gives x and y of each point side by side.
+# Which two classes lose most if the reader of landmarks sees the mouth alone (points 48 to 67), and which if it sees brows and eyes alone (17 to 47)?
+# Look at the map of units, write your guess down, then fit `linear` on those columns of `align` and read `evaluation.scores(...).per_class_recall`. Mind
+# that `align` gives x and y of each point side by side.
 # ```
 #
 # ## In short
 #
-# Faces move in units; words for faces overlap; raters differ. A label is a vote, a test is only as good as its split, and an accuracy needs an interval, a baseline, a
-# confusion matrix and the question for whom it holds. The next chapters train networks on such labels. Keep these questions at hand.
+# Faces move in units; words for faces overlap; raters differ. A label is a vote, a test is only as good as its split, and an accuracy needs an interval,
+# a baseline, a confusion matrix and the question for whom it holds. The next chapters train networks on such labels. Keep these questions at hand.
 #
 # ```{bibliography}
 # :filter: docname in docnames

@@ -216,9 +216,9 @@ class SpatialTransformer(nn.Module):
 # %% [markdown]
 # ## Four convolutions and two layers
 #
-# The classifier is small. Four convolutions of 3 by 3 without padding take 48 pixels to 46 and 44, pooling to 22, two more to 20 and 18, pooling
-# to 9; with 10 channels that leaves 810 numbers. Then dropout, 50 units, one score per expression. The paper does not say how its weights begin. It matters: nothing here
-# normalises activations, so we begin with He's weights {cite}`he2015delving`, which keep their size from layer to layer.
+# The classifier is small. Four convolutions of 3 by 3 without padding take 48 pixels to 46 and 44, pooling to 22, two more to 20 and 18, pooling to 9;
+# with 10 channels that leaves 810 numbers. Then dropout, 50 units, one score per expression. The paper does not say how its weights begin. It matters:
+# nothing here normalises activations, so we begin with He's weights {cite}`he2015delving`, which keep their size from layer to layer.
 
 # %% tags=["method"]
 def begin_as_he(layers):
@@ -333,8 +333,9 @@ figures.confusion(scored.confusion, classes, f"{100 * scored.accuracy:.1f} % of 
 # %% [markdown]
 # ## Does it use its transformer?
 #
-# Turn, shift or cover the test faces. A transformer that aims answers each face with another $\theta$: look at the bars, not at the dots. A dot is
-# the mean over the faces, its bar one standard deviation to each side. A dot away from zero is a change made to *every* face, which a convolution could have learned as well.
+# Turn, shift or cover the test faces. A transformer that aims answers each face with another $\theta$: look at the bars, not at the dots. A dot is the
+# mean over the faces, its bar one standard deviation to each side. A dot away from zero is a change made to *every* face, which a convolution could have
+# learned as well.
 
 # %% mystnb={"image": {"alt": "Two panels of dots with bars: how far the six numbers of theta lie from the identity for upright, rotated, shifted and occluded faces. Before training all are zero. After training they are not; the bars show how much they differ from face to face."}}
 hard = {kind: replace(test, images=harder(test.images, kind, SEED)) for kind in KINDS}
@@ -584,17 +585,18 @@ tables.Stack([claims.table("01_deep_emotion", group) for group in ("FER2013", "C
 
 # %%
 tables.say("paper", "fer2013", """
-The network **as described**, trained with care, reads {described_accuracy} of FER2013's test images right, and {described_views_accuracy} if a face is also
-read mirrored and moved; printed is {fer2013-accuracy}. Users of re-implementations tell of {users-lowest} to {users-highest}. The **top of the ladder** reaches {ladder_top_accuracy} with {ladder_top_parameters}
-parameters instead of {parameters}; without the {test_images_also_in_train} test images that also stand in training, {ladder_top_accuracy_unique}. Three
-such networks together reach {together_accuracy}, and {together_accuracy_unique} of the images that do not stand in training.
+The network **as described**, trained with care, reads {described_accuracy} of FER2013's test images right, and {described_views_accuracy} if a face is
+also read mirrored and moved; printed is {fer2013-accuracy}. Users of re-implementations tell of {users-lowest} to {users-highest}. The **top of the
+ladder** reaches {ladder_top_accuracy} with {ladder_top_parameters} parameters instead of {parameters}; without the {test_images_also_in_train} test
+images that also stand in training, {ladder_top_accuracy_unique}. Three such networks together reach {together_accuracy}, and {together_accuracy_unique}
+of the images that do not stand in training.
 """)
 
 # %%
 tables.say("full", "rendered", """
-On rendered faces theta differs from face to face by {theta_spread_upright} on average, on turned ones by {theta_spread_rotated}; to undo those turns it would have to
-be about 0.15. *Happy means mouth*: the square's map peaks in the mouth for {happy_occlusion_hits_mouth} of the faces called happy, the gradient's for
-{happy_gradient_hits_mouth}.
+On rendered faces theta differs from face to face by {theta_spread_upright} on average, on turned ones by {theta_spread_rotated}; to undo those turns it
+would have to be about 0.15. *Happy means mouth*: the square's map peaks in the mouth for {happy_occlusion_hits_mouth} of the faces called happy, the
+gradient's for {happy_gradient_hits_mouth}.
 """)
 
 # %% [markdown]

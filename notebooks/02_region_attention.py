@@ -81,7 +81,8 @@ begin("02_region_attention", PROFILE, splits, SEED)
 # ## Where is the face, and how is it turned?
 #
 # The course report that rebuilt the paper, R1 in the tables below, finds, cuts and scales its faces with dlib: a detector of gradients
-# {cite}`r-king2009dlib`, then a cascade of trees that places 68 landmarks {cite}`r-kazemi2014one`. Here it reads a photograph that scikit-image ships, and rendered faces, whose true points are known.
+# {cite}`r-king2009dlib`, then a cascade of trees that places 68 landmarks {cite}`r-kazemi2014one`. Here it reads a photograph that scikit-image ships,
+# and rendered faces, whose true points are known.
 
 # %% mystnb={"image": {"alt": "A photograph of an astronaut and two rendered faces, one turned far aside, with a box around each face and 68 orange points on jaw, brows, nose, eyes and lips. A third rendered face, looking into the camera, was not found."}}
 from skimage.data import astronaut
@@ -115,11 +116,11 @@ for name in ("yaw", "pitch", "roll"):
 # %% [markdown]
 # ## Which faces are hard?
 #
-# The paper tests on covered faces, and on faces turned by more than 30 and 45 degrees. This chapter does not have its lists. Rendered faces know both. A face
-# is *hard* here if it is covered or turned by more than 30 degrees, and *clean* otherwise. For photographs we need a rule [our own]: the yaw is what
-# `head_pose` says, and a face is *perhaps occluded* where dlib finds none, or where one place of it is rebuilt worse from the 40 commonest patterns of all
-# faces (their principal components) than in 95 of 100 faces. Where the truth is known, judge the rule before you read a table on photographs: how many of the chosen are right, how many are missed? Prefer
-# a list that people made if you have one.
+# The paper tests on covered faces, and on faces turned by more than 30 and 45 degrees. This chapter does not have its lists. Rendered faces know both. A
+# face is *hard* here if it is covered or turned by more than 30 degrees, and *clean* otherwise. For photographs we need a rule [our own]: the yaw is what
+# `head_pose` says, and a face is *perhaps occluded* where dlib finds none, or where one place of it is rebuilt worse from the 40 commonest patterns of
+# all faces (their principal components) than in 95 of 100 faces. Where the truth is known, judge the rule before you read a table on photographs: how
+# many of the chosen are right, how many are missed? Prefer a list that people made if you have one.
 
 # %%
 if "yaw" in (test.attributes or {}):
@@ -451,8 +452,8 @@ torch.testing.assert_close(P, one[:, 0].repeat(1, 2))
 # %% [markdown]
 # ## Some crop must beat the whole face
 #
-# Nothing so far says that a crop should ever matter. The *region biased loss* does: the weightiest crop shall outweigh the whole face, region 0, by a margin $\alpha$
-# (`margin` in the code):
+# Nothing so far says that a crop should ever matter. The *region biased loss* does: the weightiest crop shall outweigh the whole face, region 0, by a
+# margin $\alpha$ (`margin` in the code):
 #
 # $$\mathcal{L}_{RB} = \max\bigl(0,\; \alpha - (\mu_{max} - \mu_0)\bigr), \qquad \mu_{max} = \max_{i \ge 1} \mu_i \tag{6}$$
 
@@ -499,7 +500,8 @@ assert forked_loss(last) == torch.tensor(0.1)
 # ````{admonition} Found in public code: a softmax after the sigmoid
 # :class: warning
 # The released network with this loss puts the six sigmoids through a softmax. Their exponentials lie between 1 and $e$. So each weight lies between
-# $1/(1 + 5e)$ and $e/(e + 5)$, and none is more than $e$ times another. The weights then add up to 1, and the division by their sum in equation 4 does nothing.
+# $1/(1 + 5e)$ and $e/(e + 5)$, and none is more than $e$ times another. The weights then add up to 1, and the division by their sum in equation 4 does
+# nothing.
 # ````
 
 # %%
@@ -811,9 +813,9 @@ figures.gallery(torch.cat([test.images[clean[:6]], covered.images[:6]]), columns
 # ## What does attention buy, at equal cost?
 #
 # A fair rival may spend as much: the *plain* network reads one picture of 68 by 68 pixels. Same layers, same parameters, same pre-training, about as many
-# multiplications. Three things stay unequal: the regions are cut at known landmarks, which the plain network does not see; the pre-training showed regions
-# of 26 pixels, not pictures of 68; and its 68 pixels are a face of 64 enlarged, which costs more and shows nothing new. So `full - plain` compares two ways to
-# spend. What attention adds is `full - mean`.
+# multiplications. Three things stay unequal: the regions are cut at known landmarks, which the plain network does not see; the pre-training showed
+# regions of 26 pixels, not pictures of 68; and its 68 pixels are a face of 64 enlarged, which costs more and shows nothing new. So `full - plain`
+# compares two ways to spend. What attention adds is `full - mean`.
 
 # %%
 six, alone = torch.zeros(1, 6, 1, SIZE, SIZE), torch.zeros(1, 1, 1, SIDE, SIDE)
@@ -842,9 +844,9 @@ wanted = [column for column in wanted if column in variants]
 tables.show("variants", variants, ["variant"], wanted, counted)
 
 # %% [markdown]
-# Two means with overlapping intervals may still differ. Under one seed all variants see the same batches in the same order and start from the same weights, so
-# the seeds pair up. All seeds share one pre-trained backbone and, where layers are frozen, one set of altered copies: the intervals leave their luck out.
-# The full profile shows 25 such intervals. Luck alone would leave zero out of about one.
+# Two means with overlapping intervals may still differ. Under one seed all variants see the same batches in the same order and start from the same
+# weights, so the seeds pair up. All seeds share one pre-trained backbone and, where layers are frozen, one set of altered copies: the intervals leave
+# their luck out. The full profile shows 25 such intervals. Luck alone would leave zero out of about one.
 
 # %%
 pairs = [("full", "mean"), ("full", "plain"), ("self", "mean"), ("self+relation", "self"), ("full", "self+relation")]
@@ -1101,19 +1103,19 @@ tables.Stack([claims.table("02_region_attention", group) for group in ("Accuracy
 # %%
 tables.say("full", "rendered", """
 On the book's own faces the **full network** reads {full_all} of the test images right, **mean pooling** {mean_all}, and the **plain network** of the same
-cost {plain_all}; of the hard ones {full_hard}, {mean_hard} and {plain_hard}; of faces behind a hand, mask, scarf or object {full_covered}, {mean_covered} and
-{plain_covered}. Where a thing hides more than 30 per cent of a crop, that crop's $\\mu$ fell in {mu_behind_a_thing_falls} of the pairs and its share of
-the pool in {share_behind_a_thing_falls}; where a square hides a part of the face, in {mu_behind_a_square_falls} and {share_behind_a_square_falls}. Where $\\mu$
-falls and the share does not, the weights of the other regions fell too: the pool did not leave what is hidden. Recall is lowest for contempt,
-{recall_contempt}, then disgust, {recall_disgust}, and fear, {recall_fear}.
+cost {plain_all}; of the hard ones {full_hard}, {mean_hard} and {plain_hard}; of faces behind a hand, mask, scarf or object {full_covered}, {mean_covered}
+and {plain_covered}. Where a thing hides more than 30 per cent of a crop, that crop's $\\mu$ fell in {mu_behind_a_thing_falls} of the pairs and its share
+of the pool in {share_behind_a_thing_falls}; where a square hides a part of the face, in {mu_behind_a_square_falls} and {share_behind_a_square_falls}.
+Where $\\mu$ falls and the share does not, the weights of the other regions fell too: the pool did not leave what is hidden. Recall is lowest for
+contempt, {recall_contempt}, then disgust, {recall_disgust}, and fear, {recall_fear}.
 """)
 
 # %%
 tables.say("paper", "ferplus", """
-**On FERPlus** the full network reads {full_all} of the test images right, {full_accuracy_unique} of those that do not also stand in training; printed are {r1-ferplus} and {paper-ferplus-resnet18}.
-R1 learned from {r1-train} and tested on {r1-test}: train and validation together and, with a digit swapped, all test images that show a face, nine classes kept.
-Ours are the test images on which a majority of the raters agrees, eight classes. Of the faces that our rule
-calls occluded, {full_occluded}, and turned by more than 30 degrees, {full_pose_30}; on lists that are not ours, {code-ferplus-occlusion} and
+**On FERPlus** the full network reads {full_all} of the test images right, {full_accuracy_unique} of those that do not also stand in training; printed are
+{r1-ferplus} and {paper-ferplus-resnet18}. R1 learned from {r1-train} and tested on {r1-test}: train and validation together and, with a digit swapped,
+all test images that show a face, nine classes kept. Ours are the test images on which a majority of the raters agrees, eight classes. Of the faces that
+our rule calls occluded, {full_occluded}, and turned by more than 30 degrees, {full_pose_30}; on lists that are not ours, {code-ferplus-occlusion} and
 {code-ferplus-pose30}. Trained and tested on the hard ones, {hard_trained_hard}, against {r1-ferplus-hard}; trained on all and tested on the hard ones,
 {all_trained_hard}.
 """)
@@ -1144,8 +1146,8 @@ tables.Prose("\n".join([(tables.provenance(held) if held else f"This run: {PROFI
 # larger and in the same place: that is alignment, not attention. **If weights move, does accuracy?** It need not. A classifier trained on half-hidden faces
 # can learn to ignore what a bad region adds to a mean.
 #
-# Not checked here: the paper's numbers on photographs need a backbone pre-trained on photographs of many people, as R1's was, the long training in the table of settings, and the
-# paper's lists of hard images. Our hard subsets are small: read their counts and intervals first.
+# Not checked here: the paper's numbers on photographs need a backbone pre-trained on photographs of many people, as R1's was, the long training in the
+# table of settings, and the paper's lists of hard images. Our hard subsets are small: read their counts and intervals first.
 #
 # ## Limits, and what not to do with this
 #

@@ -297,8 +297,8 @@ class ReconstructionModule(nn.Module):
         return self.layers(torch.cat([attention.sigmoid() * features, x, attention], 1))
 
 # %% [markdown]
-# The **classifier** normalises *before* each convolution {cite}`a-he2016identity`. It sees the drawn image, averaged down to `feature_map` pixels, and gives an
-# embedding $z$ and a score for each class. Fed with the scene itself, it is the baseline.
+# The **classifier** normalises *before* each convolution {cite}`a-he2016identity`. It sees the drawn image, averaged down to `feature_map` pixels, and
+# gives an embedding $z$ and a score for each class. Fed with the scene itself, it is the baseline.
 
 # %% tags=["method"]
 class Output(NamedTuple):
@@ -641,8 +641,8 @@ print(f"Kolmogorov-Smirnov: (2,4) against (4,2) p = {same.pvalue:.2f}; (2,4) aga
 #
 # ```{admonition} Defect: whole-number labels do not mix
 # :class: warning
-# R2 mixed the label *numbers* and compared with `==`: 0.3 times class 2 plus 0.7 times class 5 is 4.1, no class at all, and the target is zero for every class.
-# What do the same mixed points pay for these targets, and for one-hot ones?
+# R2 mixed the label *numbers* and compared with `==`: 0.3 times class 2 plus 0.7 times class 5 is 4.1, no class at all, and the target is zero for every
+# class. What do the same mixed points pay for these targets, and for one-hot ones?
 # ```
 
 # %% tags=["method"]
@@ -696,9 +696,9 @@ def feratt_loss(out, target, model, rep=True, beta=(2, 4), sigma=0.5):
 # - **PreActResNet18** sees the scene and learns by cross-entropy. **As many parameters** is the same, widened until it has as many as FERAtt.
 # - **+Cls** sees what the front draws; **+Rep+Cls** adds $L_{rep}$. **Perfect mask**, in the full profile, sees $I_M$.
 #
-# To save time we train in two steps, our choice: the front by $L_{att}$, then each classifier on what that front draws, computed once. **Joined** goes on from
-# +Rep+Cls and trains all of it by equation 5, as the paper does: so it trains longer, and on new scenes. One front serves all seeds; the intervals leave its
-# luck out. The quick profile trains for seconds: its rows show that the code runs, not which is better.
+# To save time we train in two steps, our choice: the front by $L_{att}$, then each classifier on what that front draws, computed once. **Joined** goes on
+# from +Rep+Cls and trains all of it by equation 5, as the paper does: so it trains longer, and on new scenes. One front serves all seeds; the intervals
+# leave its luck out. The quick profile trains for seconds: its rows show that the code runs, not which is better.
 
 # %% tags=["method"]
 MODELS = {  # what the classifier sees ("scene", "front" or "mask"), and whether L_rep is added
@@ -1048,8 +1048,8 @@ tables.show("beta_gaps", pandas.DataFrame(gaps), ["difference"], ["points", "unm
 #
 # ## How wide a hill?
 #
-# The code sets $\sigma = 0.5$ and says no more. Nothing in the loss keeps $z$ from growing or shrinking, so the network can undo any $\sigma$; what differs is
-# how steep the way there is. `between_classes` is the share from the titles above.
+# The code sets $\sigma = 0.5$ and says no more. Nothing in the loss keeps $z$ from growing or shrinking, so the network can undo any $\sigma$; what
+# differs is how steep the way there is. `between_classes` is the share from the titles above.
 
 # %%
 def hill_width(sigma, seed):
@@ -1090,8 +1090,8 @@ Table("R2, real CK+: which rows say one word", f"100 / 7 = {100 / 7:.1f}.", tabl
 # %% [markdown]
 # ```{admonition} Defects: one word, two test sets, one fold
 # :class: warning
-# Where the last column says yes, the row fits a one-word predictor to the last digit. The counts do not fit one test set. And one fold of so few images has an
-# interval wider than any difference that the paper prints; here it is for the best of these rows.
+# Where the last column says yes, the row fits a one-word predictor to the last digit. The counts do not fit one test set. And one fold of so few images
+# has an interval wider than any difference that the paper prints; here it is for the best of these rows.
 # ```
 
 # %%
@@ -1160,9 +1160,10 @@ tables.show("as_reported", pandas.DataFrame(rows), ["after_run"], [*shares, *nam
 #
 # ## Nobody on both sides
 #
-# CK+ and JAFFE have no published splits. Folds must hold out *people*: a face seen in training helps to recognise the person, not the expression. On these two
-# sets four rows are tested on originals of people held out. Each differs from the one above in one thing: scenes in place of originals to train on, the front,
-# the manifold loss. On other sets one fold of the test split's people shows how it is done, with the plain network alone. The column `seeds` counts folds.
+# CK+ and JAFFE have no published splits. Folds must hold out *people*: a face seen in training helps to recognise the person, not the expression. On
+# these two sets four rows are tested on originals of people held out. Each differs from the one above in one thing: scenes in place of originals to train
+# on, the front, the manifold loss. On other sets one fold of the test split's people shows how it is done, with the plain network alone. The column
+# `seeds` counts folds.
 
 # %% tags=["method"]
 BY_PERSON = [("PreActResNet18", "originals"), ("PreActResNet18", "scenes"), ("FERAtt+Cls", "scenes"), ("FERAtt+Rep+Cls", "scenes")]
@@ -1235,14 +1236,21 @@ tables.Stack([claims.table("03_feratt", group) for group in groups])
 
 # %%
 tables.say("full", "rendered", """
-**Is the face found?** On test scenes, whose people and backgrounds are not those of training, drawn and true face overlap by {mask_iou}; marking every pixel
-reaches {mask_iou_of_everything}. Readings of the table of models that say one word: {collapsed_rows}. **Does it pay?** Differences of accuracy, per cent to be
-read as points, intervals over paired seeds: +Rep+Cls less the network with as many parameters, {gain_rep_cls_less_as_many_scenes} on scenes
-(p = {p_rep_cls_less_as_many_scenes}) and {gain_rep_cls_less_as_many_originals} on originals (p = {p_rep_cls_less_as_many_originals}); the manifold loss alone,
-{gain_rep_cls_less_cls_scenes} on scenes; between classes lies {separation_cls} of the variance of $z$ without that loss and {separation_rep_cls} with it, on one
-seed; training everything together at the end, so for longer and on new scenes, {gain_joined_less_rep_cls_scenes}; a perfect mask in place of the drawn face,
-{gain_perfect_less_cls_scenes}. Where an interval holds zero, neither gain nor loss is shown. **Which Beta?** Of six differences
-{beta_differences_beyond_noise} had a p value below 0.05, each tested by itself. In R2's sweep the largest was {r2_widest_gap}; its own noise asks for {r2_needed}.
+**Is the face found?** On test scenes, whose people and backgrounds are not those of training, drawn and true face overlap by {mask_iou}; marking every
+pixel reaches {mask_iou_of_everything}. Readings of the table of models that say one word: {collapsed_rows}.
+
+**Does it pay?** Differences of accuracy, per cent to be read as points, intervals over paired seeds. Where an interval holds zero, neither gain nor loss is
+shown.
+
+- +Rep+Cls less the network with as many parameters: {gain_rep_cls_less_as_many_scenes} on scenes, p {p_rep_cls_less_as_many_scenes};
+  {gain_rep_cls_less_as_many_originals} on originals, p {p_rep_cls_less_as_many_originals}.
+- The manifold loss alone, on scenes: {gain_rep_cls_less_cls_scenes}. Between classes lies {separation_cls} of the variance of $z$ without that loss and
+  {separation_rep_cls} with it, on one seed.
+- Training everything together at the end, so for longer and on new scenes: {gain_joined_less_rep_cls_scenes}.
+- A perfect mask in place of the drawn face: {gain_perfect_less_cls_scenes}.
+
+**Which Beta?** Of six differences {beta_differences_beyond_noise} had a p value below 0.05, each tested by itself. In R2's sweep the largest was
+{r2_widest_gap}; its own noise asks for {r2_needed}.
 """)
 
 # %%
@@ -1343,8 +1351,8 @@ checks.stable(stable)
 #
 # ```{exercise} Read the table
 # :label: ex-scenes-read
-# In the full table of the sigmas, do accuracy, `length_of_z` and `between_classes` rank the widths alike? Which would you use to choose sigma? Compare each with
-# the row without the loss.
+# In the full table of the sigmas, do accuracy, `length_of_z` and `between_classes` rank the widths alike? Which would you use to choose sigma? Compare
+# each with the row without the loss.
 # ```
 #
 # ## In short

@@ -89,8 +89,8 @@ record(mean_shape_stands_in=missed, n=n, interval=evaluation.wilson(round(missed
 # ## Cut where the face is, not where the picture is
 #
 # A tilted or shifted head moves the mouth across the picture. *Region align* undoes that for the regions. The whole face stays as it is. A head turned
-# sideways still looks sideways afterwards: a similarity cannot undo that. We seek the turn, size and shift that bring a face's points $p_i$ nearest to a canonical face's $q_i$. With points as complex
-# numbers, turn and size are one factor $a$, the shift is $t$, and
+# sideways still looks sideways afterwards: a similarity cannot undo that. We seek the turn, size and shift that bring a face's points $p_i$ nearest to a
+# canonical face's $q_i$. With points as complex numbers, turn and size are one factor $a$, the shift is $t$, and
 #
 # $$\min_{a, t} \sum_i |a\, p_i + t - q_i|^2 \quad\Rightarrow\quad
 #   a = \frac{\sum_i \overline{(p_i - \bar p)}\, (q_i - \bar q)}{\sum_i |p_i - \bar p|^2}, \qquad t = \bar q - a \bar p \tag{1}$$
@@ -277,7 +277,8 @@ alt = "Two class directions on a circle with their arcs and the gap between them
 figures.sliders(circle, alt, margin=(0, 0.6, 0.1, 0.4), scale=(2, 32, 6, 32))
 
 # %% [markdown]
-# The directions stand 100 degrees apart. At an angle $\delta$ from the middle one class leads by $2 \sin 50^\circ \sin \delta$; the gap ends where that is $m$:
+# The directions stand 100 degrees apart. At an angle $\delta$ from the middle one class leads by $2 \sin 50^\circ \sin \delta$; the gap ends where that
+# is $m$:
 
 # %%
 public = claims.get("04_attentive_hybrid", "cosface-margin").value
@@ -317,8 +318,8 @@ torch.testing.assert_close(z.mean(1), z[:, [2, 0, 3, 1]].mean(1))
 #
 # ## Seven sub-networks
 #
-# The paper's backbone, its sizes and how many sub-networks a branch has are not known; these are ours. A `stage` halves the map. A `SubNetwork` weighs the places, halves the map again and makes one
-# vector of 3 by 3 cells: nine, not one, so that it still knows that a mouth is below.
+# The paper's backbone, its sizes and how many sub-networks a branch has are not known; these are ours. A `stage` halves the map. A `SubNetwork` weighs
+# the places, halves the map again and makes one vector of 3 by 3 cells: nine, not one, so that it still knows that a mouth is below.
 
 # %% tags=["method"]
 def stage(channels, out, depth=0):
@@ -634,7 +635,8 @@ print(f"Left on, the margin hides {100 * price:.1f} points of accuracy.")
 # %% [markdown]
 # ## Scale and margin
 #
-# Read on validation images. Public code takes the first row: a lead of $s\,m = 12$ in the logits. `HYBRID` takes 16 and 0.1. Do the intervals tell them apart?
+# Read on validation images. Public code takes the first row: a lead of $s\,m = 12$ in the logits. `HYBRID` takes 16 and 0.1. Do the intervals tell them
+# apart?
 
 # %%
 def margins(scale, margin, seed):
@@ -695,8 +697,9 @@ tables.Stack([claims.table("04_attentive_hybrid", f"R3, table {number}") for num
 # %% [markdown]
 # ## Which of these gains are gains?
 #
-# McNemar's test {cite}`h-mcnemar1947note` looks only at images where two networks differ: $a$ alone reads some right, $b$ alone the rest. If both were equally
-# good, these would split like coin tosses. It knows nothing of luck in training; for that take several seeds and a paired t test. A claim should pass both.
+# McNemar's test {cite}`h-mcnemar1947note` looks only at images where two networks differ: $a$ alone reads some right, $b$ alone the rest. If both were
+# equally good, these would split like coin tosses. It knows nothing of luck in training; for that take several seeds and a paired t test. A claim should
+# pass both.
 
 # %%
 MAIN = {"branches": "GLM", "attention": True, "head": "cosface", "fusion": "two-step"}
@@ -813,8 +816,8 @@ for name, n in {c.data: c.n for c in cells.values()}.items():
 # %% [markdown]
 # ```{admonition} Two images
 # :class: warning
-# A gain of two images is never significant: even if the networks differ on these two alone, a coin falls twice the same way half of the time. Ask what a table
-# can carry *before* you discuss its second decimal. Print the discordant counts and an interval, and train more seeds.
+# A gain of two images is never significant: even if the networks differ on these two alone, a coin falls twice the same way half of the time. Ask what a
+# table can carry *before* you discuss its second decimal. Print the discordant counts and an interval, and train more seeds.
 # ```
 #
 # ```{exercise} Read the table critically
@@ -943,27 +946,28 @@ tables.Stack([claims.table("04_attentive_hybrid", "R3, table III")])
 
 # %%
 tables.say("full", "rendered", """
-On rendered faces, over five seeds, in per cent of the test images: the **two-step fusion** gains {gain_two_step_less_concat_of_equal_size} over concatenation
-of equal size; **attention** gains {gain_attention_less_none}; **CosFace** gains {gain_cosface_less_softmax} over softmax; **all parts together** gain
-{gain_glma_less_g} over the whole face alone, which is neither aligned nor as large a network. A gain below zero is a loss. An interval with zero inside settles nothing.
-Attention and the last gain leave zero out. By McNemar's median p in the table of contrasts only the last passes as well. The regions bring nearly all of it:
-G + L without attention reads {gl_cosface_two_step} right, the whole face alone {g_cosface_two_step}. Two trainings of one network
-differ on {seeds_disagree} of the test images.
+On rendered faces, over five seeds, in per cent of the test images: the **two-step fusion** gains {gain_two_step_less_concat_of_equal_size} over
+concatenation of equal size; **attention** gains {gain_attention_less_none}; **CosFace** gains {gain_cosface_less_softmax} over softmax; **all parts
+together** gain {gain_glma_less_g} over the whole face alone, which is neither aligned nor as large a network. A gain below zero is a loss. An interval
+with zero inside settles nothing. Attention and the last gain leave zero out. By McNemar's median p in the table of contrasts only the last passes as
+well. The regions bring nearly all of it: G + L without attention reads {gl_cosface_two_step} right, the whole face alone {g_cosface_two_step}. Two
+trainings of one network differ on {seeds_disagree} of the test images.
 """)
 
 # %%
 tables.say("full", "rendered", """
-Eyes and mouth get {mass_trained_3_cells} of the attention that their area alone would give with nine cells of pooling, and {mass_trained_1_cells} with one;
-one map for all faces gives them {mass_one_map_for_all_3_cells} and {mass_one_map_for_all_1_cells}. One map does as well. So the attention is not shown to follow
-the face before it. Whether one cell draws more of it to eyes and mouth stays open: that interval reaches below 100 %. Reading the regions in another order costs the two-step
-fusion {shuffle_costs_two_step} of the test images, and the concatenation {shuffle_costs_concat_equal}. So the trained LSTM hardly minds the order. It needs
-less to know which region is which than the concatenation does.
+Eyes and mouth get {mass_trained_3_cells} of the attention that their area alone would give with nine cells of pooling, and {mass_trained_1_cells} with
+one; one map for all faces gives them {mass_one_map_for_all_3_cells} and {mass_one_map_for_all_1_cells}. One map does as well. So the attention is not
+shown to follow the face before it. Whether one cell draws more of it to eyes and mouth stays open: that interval reaches below 100 %. Reading the regions
+in another order costs the two-step fusion {shuffle_costs_two_step} of the test images, and the concatenation {shuffle_costs_concat_equal}. So the trained
+LSTM hardly minds the order. It needs less to know which region is which than the concatenation does.
 """)
 
 # %%
 tables.say("paper", "fer2013", """
-On those images of FER2013's PrivateTest whose labels we have, the large network reads {test_accuracy} right, and {test_accuracy_unique} of the images that do not also stand in training; printed
-is {r3-3-attentive-hybrid-fer2013}. In {mean_shape_stands_in} of all images dlib saw no face and the mean shape stood in.
+On those images of FER2013's PrivateTest whose labels we have, the large network reads {test_accuracy} right, and {test_accuracy_unique} of the images
+that do not also stand in training; printed is {r3-3-attentive-hybrid-fer2013}. In {mean_shape_stands_in} of all images dlib saw no face and the mean
+shape stood in.
 """)
 
 # %%
@@ -972,14 +976,14 @@ On FERPlus it reads {test_accuracy} of the test images right, with the mean shap
 """)
 
 # %% [markdown]
-# What separates ours from the printed numbers: the paper's backbone, crops and pretraining are not known; ours starts from nothing, on 48 pixels. RAF-DB, SFEW
-# and CK+ take one command each: `fer-teach run 04_attentive_hybrid --profile paper --data rafdb --root FOLDER`.
+# What separates ours from the printed numbers: the paper's backbone, crops and pretraining are not known; ours starts from nothing, on 48 pixels. RAF-DB,
+# SFEW and CK+ take one command each: `fer-teach run 04_attentive_hybrid --profile paper --data rafdb --root FOLDER`.
 #
 # ## Limits, and what not to do with this
 #
-# A landmark detector was trained on some faces and fails on others. There a mean shape stands in. The chapter counts how often; count it for each group of people too. And a face is
-# not a feeling {cite}`h-barrett2019emotional`: raters who often disagree chose the words. Do not use this on people who did not agree, and never to judge what
-# they feel.
+# A landmark detector was trained on some faces and fails on others. There a mean shape stands in. The chapter counts how often; count it for each group
+# of people too. And a face is not a feeling {cite}`h-barrett2019emotional`: raters who often disagree chose the words. Do not use this on people who did
+# not agree, and never to judge what they feel.
 #
 # ## Exercises
 #

@@ -325,10 +325,10 @@ figures.gallery(torch.cat([s.images for s in looked.values()]), titles, columns=
 # layer each, at a quarter of the image's side. Convolutions that halve are 4 wide, so that a cell's centre lies in the middle of its 4 by 4 pixels.
 #
 # Nothing yet makes the map mean something. A network may leave $A$ almost flat and let $e$ shout at a few places, or say $e$ at a place from what it sees
-# elsewhere. Then the words come out right, and most of the map lies elsewhere. So we add two rules [our own]. Evidence is *near*: it reads 10 by 10 pixels, while
-# the score may look around in 26 by 26. And evidence is *bounded*: with $u$ what the last convolution gives, $e = E \tanh(u / E)$ and $E = 10$. Under a flat
-# map, an eye that fills 4 of 256 cells can then move the answer by $2 \cdot 10 \cdot 4 / 256 \approx 0.3$ at most. Who wants to be surer must look.
-# The rows `free evidence` below show a generator without the two rules.
+# elsewhere. Then the words come out right, and most of the map lies elsewhere. So we add two rules [our own]. Evidence is *near*: it reads 10 by 10
+# pixels, while the score may look around in 26 by 26. And evidence is *bounded*: with $u$ what the last convolution gives, $e = E \tanh(u / E)$ and
+# $E = 10$. Under a flat map, an eye that fills 4 of 256 cells can then move the answer by $2 \cdot 10 \cdot 4 / 256 \approx 0.3$ at most. Who wants to be
+# surer must look. The rows `free evidence` below show a generator without the two rules.
 
 # %% tags=["method"]
 class Found(NamedTuple):
@@ -405,16 +405,16 @@ torch.testing.assert_close(moved[..., 5:-4, 4:-5], generator(x).map.roll((1, -1)
 # %% [markdown]
 # ### The map must not tell the answer
 #
-# The loss of the answers alone, their binary cross-entropy (BCE), leaves the place open. An open mouth must be found where it is, but "I see no open mouth" can be said from anywhere:
-# skin will do. Yet faces are framed alike whether their mouths are open or not. So in each batch we take the mean map of the faces with the word and that of
-# the faces without, each map first blurred over 3 by 3 cells and scaled to sum 1. We ask that the two be the same. With these means $\bar A_1$ and
-# $\bar A_0$ the loss is
+# The loss of the answers alone, their binary cross-entropy (BCE), leaves the place open. An open mouth must be found where it is, but "I see no open
+# mouth" can be said from anywhere: skin will do. Yet faces are framed alike whether their mouths are open or not. So in each batch we take the mean map
+# of the faces with the word and that of the faces without, each map first blurred over 3 by 3 cells and scaled to sum 1. We ask that the two be the same.
+# With these means $\bar A_1$ and $\bar A_0$ the loss is
 #
 # $$\mathcal{L} = \mathrm{BCE} + \lambda\, \tfrac12 \sum_p \bigl|\bar A_1(p) - \bar A_0(p)\bigr| \tag{3}$$
 #
-# This term is ours, not the paper's. What it is worth, the rows `no place term` below say. We took $\lambda = 1$ for the eyes and $0.2$ for the mouth, as we took
-# $E$ and the views below, because the words came out right and the maps pointed best at the masks of validation faces. That is the only use of a mask before
-# the test: no generator ever learns from one.
+# This term is ours, not the paper's. What it is worth, the rows `no place term` below say. We took $\lambda = 1$ for the eyes and $0.2$ for the mouth, as
+# we took $E$ and the views below, because the words came out right and the maps pointed best at the masks of validation faces. That is the only use of a
+# mask before the test: no generator ever learns from one.
 
 # %% tags=["method"]
 def place_gap(maps, target):
@@ -546,8 +546,9 @@ figures.maps_over_time(shown, over_time, list(shares))
 # of 16 by 16 cells. So we also count a *touch*: the highest cell holds any of the part. *Inside* is the share of the whole map that lies in such cells.
 # The rendered faces bring masks. For photographs we draw them around dlib's landmarks, where dlib finds a face.
 #
-# What do these numbers reach without a map? A random point hits as often as the mask covers the image, a random cell touches as often as cells hold any of the
-# part, and a flat map has that same share inside. Faces are framed alike, so we also take the *one place*, a pixel or a cell, that suits all these faces best.
+# What do these numbers reach without a map? A random point hits as often as the mask covers the image, a random cell touches as often as cells hold any
+# of the part, and a flat map has that same share inside. Faces are framed alike, so we also take the *one place*, a pixel or a cell, that suits all these
+# faces best.
 
 # %% tags=["method"]
 def pointing(generator, split, part, masks, index):
@@ -617,10 +618,10 @@ tables.Stack([table for stack in shown for table in stack.tables])
 # %% [markdown]
 # ## Reading a log that hardly moved
 #
-# For ten epochs the report's log stays near a loss of $\ln 2$, the loss of a network that answers one half. *Why* it answers so is another matter. Here are
-# our generators, one view each, on the chosen validation faces, and `unbalanced` on all validation faces, borderline cases included. Where a fault spoils labels,
-# it spoils these too, as a slipped table would. The area under the ROC curve (AUC) is the share of pairs, one face with the word and one without, that the
-# answers put in order.
+# For ten epochs the report's log stays near a loss of $\ln 2$, the loss of a network that answers one half. *Why* it answers so is another matter. Here
+# are our generators, one view each, on the chosen validation faces, and `unbalanced` on all validation faces, borderline cases included. Where a fault
+# spoils labels, it spoils these too, as a slipped table would. The area under the ROC curve (AUC) is the share of pairs, one face with the word and one
+# without, that the answers put in order.
 
 # %% tags=["method"]
 def reported_history(epochs=10):
@@ -677,7 +678,8 @@ figures.curves({"report": reported_history(), **runs})
 
 # %% [markdown]
 # Is the report's AUC chance? For scores that know nothing of $n$ labels, half of them yes, it is one half with a standard error of
-# $\sqrt{(n + 1) / 3n^2}$. For $n$ we take the faces that the paper validates on: every validation accuracy in the log of the eyes is a whole count of so many.
+# $\sqrt{(n + 1) / 3n^2}$. For $n$ we take the faces that the paper validates on: every validation accuracy in the log of the eyes is a whole count of so
+# many.
 
 # %%
 faces, rows = claims.get("05_local_global_relation", "paper-eyes-valid").value, []
@@ -818,8 +820,8 @@ if rows:
 # %% [markdown]
 # ## Look through the maps
 #
-# In the second stage a small network turns the face into $C$ *local* features $F$ (local feature extraction, LFE) at every place $p$ of the maps' lattice. Each map $A_k$ picks its
-# part of them. That is *bilinear attention pooling*:
+# In the second stage a small network turns the face into $C$ *local* features $F$ (local feature extraction, LFE) at every place $p$ of the maps'
+# lattice. Each map $A_k$ picks its part of them. That is *bilinear attention pooling*:
 #
 # $$f_{kc} = \frac{1}{hw} \sum_p A_k(p)\, F_c(p) \tag{4}$$
 
@@ -850,8 +852,8 @@ def attention(generators, x):
     return even(F.adaptive_avg_pool2d(maps, (x.shape[2] // 4, x.shape[3] // 4)))
 
 # %% [markdown]
-# The report shows a product of maps with SIFT in the place of $F$. In the place of SIFT we take the gradient energy, and what the eyes' and the mouth's map let
-# through.
+# The report shows a product of maps with SIFT in the place of $F$. In the place of SIFT we take the gradient energy, and what the eyes' and the mouth's
+# map let through.
 
 # %% mystnb={"image": {"alt": "Three rows: a face, its gradient energy, and the energy times the eyes' map and times the mouth's map."}}
 picked = torch.stack([(test.labels == c).nonzero()[0, 0] for c in test.labels.unique()[:3]])
@@ -1204,8 +1206,9 @@ tables.Stack([claims.table("05_local_global_relation", group) for group in ("R0,
 
 # %%
 tables.say("full", "rendered", """
-**The words.** The report's generators were right in {r0-eyes-accuracy} of the eyes' words and {r0-mouth-accuracy} of the mouth's. That is by its
-text; the one logged epoch of the mouth shows another number. Ours, on clear cases of the rendered validation faces: {eyes_word_accuracy} and {mouth_word_accuracy}.
+**The words.** The report's generators were right in {r0-eyes-accuracy} of the eyes' words and {r0-mouth-accuracy} of the mouth's. That is by its text;
+the one logged epoch of the mouth shows another number. Ours, on clear cases of the rendered validation faces: {eyes_word_accuracy} and
+{mouth_word_accuracy}.
 
 **The place.** The map's highest point lies in the eyes in {eyes_map_hits} and in the mouth in {mouth_map_hits} of the test faces, on average over
 generators; the one point that suits these faces best in {eyes_hits_one_place} and {mouth_hits_one_place}. The highest cell touches them in
@@ -1235,15 +1238,17 @@ mouth's map hardly does.
 
 # %%
 tables.say("paper", "fer2013", """
-**On FER2013**, of the images of the PrivateTest whose labels we have: the whole network {accuracy_weights_learned}, the global branch alone {accuracy_global}, maps of ones
-{accuracy_maps_of_ones}, the linear machine {classic_accuracy}. The maps' highest cell touches the eyes in {transfer_eyes_touches} and the mouth in
-{transfer_mouth_touches}, the one cell in {transfer_eyes_touches_one_place} and {transfer_mouth_touches_one_place}. The same holds here.
+**On FER2013**, of the images of the PrivateTest whose labels we have: the whole network {accuracy_weights_learned}, the global branch alone
+{accuracy_global}, maps of ones {accuracy_maps_of_ones}, the linear machine {classic_accuracy}. The maps' highest cell touches the eyes in
+{transfer_eyes_touches} and the mouth in {transfer_mouth_touches}, the one cell in {transfer_eyes_touches_one_place} and
+{transfer_mouth_touches_one_place}. The same holds here.
 """)
 
 # %% [markdown]
 # We know the paper from a summary page. Its accuracies for expressions stand in no claim of this book, so nothing here is compared with them. And the
-# recorded runs are not on CK+ and CelebA. Three things limit what they say. All networks look through one pair of generators, so the intervals hold for these maps, not for maps in general. The networks are small
-# and train for few epochs. And a word teaches its own place only as far as nothing else gives it away: open mouths go with raised brows, and a map may honestly point at both.
+# recorded runs are not on CK+ and CelebA. Three things limit what they say. All networks look through one pair of generators, so the intervals hold for
+# these maps, not for maps in general. The networks are small and train for few epochs. And a word teaches its own place only as far as nothing else gives
+# it away: open mouths go with raised brows, and a map may honestly point at both.
 #
 # ## Limits, and what not to do with this
 #

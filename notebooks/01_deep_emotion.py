@@ -232,9 +232,7 @@ def begin_as_he(layers):
 class DeepEmotion(nn.Module):
     """forward(x (B, 1, 48, 48)) -> logits (B, num_classes); `.theta` holds the last theta or None.
 
-    transform: "image", "features" or None; width: channels of the convolutions; dropout: before the classifier.
-    """
-
+    transform: "image", "features" or None; width: channels of the convolutions; dropout: before the classifier."""
     def __init__(self, num_classes=7, transform="image", width=10, dropout=0.5):
         super().__init__()
         if transform not in ("image", "features", None):
@@ -243,19 +241,18 @@ class DeepEmotion(nn.Module):
             nn.Conv2d(1, width, 3), nn.ReLU(), nn.Conv2d(width, width, 3), nn.MaxPool2d(2), nn.ReLU(),
             nn.Conv2d(width, width, 3), nn.ReLU(), nn.Conv2d(width, width, 3), nn.MaxPool2d(2), nn.ReLU(),
         )
-        self.dropout = nn.Dropout(dropout)
         self.fully_connected = nn.Sequential(nn.Linear(width * 81, 50), nn.ReLU(), nn.Linear(50, num_classes))
         begin_as_he([*self.features, *self.fully_connected])  # one seed, the same beginning with any transform
         shape = {"kernels": (3, 3), "cells": 3} if transform == "features" else {}
         self.transformer = SpatialTransformer(LocalizationNetwork(**shape)) if transform else None
-        self.transform, self.theta = transform, None
+        self.transform, self.theta, self.dropout = transform, None, nn.Dropout(dropout)
 
     def forward(self, x):
         seen, theta = self.transformer(x) if self.transform == "image" else (x, None)
         seen = self.dropout(self.features(seen))  # (B, width, 9, 9)
         if self.transform == "features":
             seen, theta = self.transformer(x, signal=seen)
-        self.theta = None if theta is None else theta.detach()
+        self.theta = theta if theta is None else theta.detach()
         return self.fully_connected(seen.flatten(1))
 
 # %%
@@ -554,6 +551,8 @@ def climb(rung, networks, seed, epochs):
     return got
 
 unique = data.unseen(test, splits["train"])
+
+# %%
 rungs = ["as described", "regularised"] if PROFILE == "quick" else list(LADDER)
 shorter = {("quick", "regularised"): 1, ("paper", "wider"): 30}  # epochs, to save time
 grid = [

@@ -664,7 +664,7 @@ def one_of_six(dataset, index, generator):
         regions = regions[torch.arange(len(index)), torch.randint(6, (len(index),), generator=generator)][:, None]
     return regions, dataset.soft_labels(index) if generator else dataset.labels[index]
 
-
+# %% tags=["method"]
 def taught(splits, profile):
     """The backbone after learning people and then expressions from single regions, or the one that this left."""
     torch.manual_seed(7)

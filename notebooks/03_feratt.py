@@ -827,6 +827,7 @@ def three_models(trained_on, model, seed):
             got |= without_repeats(lab, given, where, split)
     return got
 
+# %%
 main, few = [["PreActResNet18", "FERAtt+Cls", "FERAtt+Rep+Cls"], ["as many parameters", "joined", "perfect mask"]]
 SEEDS = [SEED + i for i in range({"quick": 1, "full": 5, "paper": 1}[PROFILE])]
 few = {"quick": few[:2], "full": few, "paper": ["joined"]}[PROFILE]

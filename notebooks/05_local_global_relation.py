@@ -342,6 +342,7 @@ class Found(NamedTuple):
         """(B, 2), for the functions that expect one score a class: the softmax of (0, logit) is its sigmoid."""
         return torch.stack([torch.zeros_like(self.logit), self.logit], 1)
 
+# %% tags=["method"]
 def normed(channels):
     return [nn.BatchNorm2d(channels), nn.ReLU()]
 
@@ -368,7 +369,6 @@ class AttentionMapGenerator(nn.Module):
 
     growth: channels a dense layer adds; layers: of each block; spread: cells to each side over which the map is averaged; bound: E,
     or None for evidence without a bound, from all that the score sees."""
-
     def __init__(self, in_channels=1, growth=12, layers=(1, 1), spread=0, bound=10.0):
         super().__init__()
         self.spread, self.bound, stem = spread, bound, 2 * growth
@@ -473,6 +473,7 @@ def train_generator(weak, part, fault, seed, images, growth=24, directory=None):
 
     return training.fit(model, train, valid, loss=loss, recipe=recipe, seed=seed, directory=directory)
 
+# %% tags=["method"]
 def shoot(film, images, maps):
     """Add maps (6, h, w) to a film, a file of (images, maps (epochs, 6, h, w)) that is whole at any moment."""
     shots = torch.load(film)[1] if film.is_file() else maps[None][:0]

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fer_teach import chapters
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
@@ -50,12 +52,17 @@ def test_a_file_of_the_package_fits_in_a_head(path):
     assert len(path.read_text().splitlines()) < 300
 
 
+@pytest.mark.parametrize("chapter", chapters.names())
+def test_a_code_cell_keeps_to_25_lines(chapter):
+    long = [c.source for c in chapters.cells(chapter) if c.cell_type == "code" and len(c.source.splitlines()) > 25]
+    assert not long, long[0]
+
+
 def test_no_module_of_the_package_names_a_chapter():
-    chapters = [path.stem for path in (ROOT / "notebooks").glob("*.py")]
     for path in (ROOT / "fer_teach").rglob("*.py"):
         code = re.sub(r'"""[\s\S]*?"""', "", path.read_text())
         code = "\n".join(line for line in code.splitlines() if "help=" not in line)
-        assert not any(f'"{name}"' in code for name in chapters), path.name
+        assert not any(f'"{name}"' in code for name in chapters.names()), path.name
 
 
 def test_nothing_of_this_machine_is_committed():

@@ -997,7 +997,7 @@ tables.show("margins", margins, ["margin"], columns, counted)
 # The fork's loss and the softmax beside the right forms, and a backbone that never learned faces: its frozen layers keep their random weights.
 
 # %%
-right = {"biased": "crops", "weights": "sigmoid", "start": "identities"}
+right = {"biased": "crops", "weights": "sigmoid", "start": START[PROFILE]}
 ways = [right, right | {"biased": "forked"}, right | {"weights": "softmax"}, right | {"start": "nothing"}]
 asked = [way | {"seed": seed} for way in (ways if PROFILE != "paper" else ways[:1]) for seed in FEWER]
 defects = sweep(asked, judge, name="defects")

@@ -163,6 +163,7 @@ def random_crops(height, width, count, generator):
 
 def landmark_crops(landmarks, height, width):
     """Boxes of half the side around eyes, nose and mouth corners, inside the image. (B, 68, 2) -> int (B, 5, 4)."""
+    landmarks = landmarks if landmarks.is_floating_point() else landmarks.float()
     centres = torch.stack([landmarks[:, list(place)].mean(1) for place in PLACES], 1) + 0.5  # (B, 5, 2) from the edge
     sides, image = torch.tensor([width // 2, height // 2]), torch.tensor([width, height])
     corner = (centres - sides / 2).round().clamp(min=torch.zeros(2)).minimum(image - sides)
@@ -179,7 +180,7 @@ def landmark_crops(landmarks, height, width):
 # %% tags=["method"]
 def resampling(low, high, size, length):
     """Equation 1 for intervals [low, high) of `length` pixels: int (...,) and (...,) -> (..., size, length)."""
-    scale = (high - low)[..., None, None] / size  # (..., 1, 1)
+    scale = (high - low)[..., None, None].double() / size  # (..., 1, 1)
     centre = low[..., None, None] + (torch.arange(size)[:, None] + 0.5) * scale  # (..., size, 1)
     pixel = torch.arange(length) + 0.5  # (length,)
     inside = (pixel > low[..., None, None]) & (pixel < high[..., None, None])

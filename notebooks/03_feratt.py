@@ -580,8 +580,8 @@ print(f"threshold {threshold}: IoU {found.mean():.3f}; everything marked: {every
 # %% tags=["method"]
 def gaussian_manifold_loss(z, onehot, sigma=0.5):
     """Equation 3. z: (B, D); onehot: (B, C), rows sum to 1. Returns a scalar in 0..2."""
-    z, y = z.float(), onehot.float()
-    y = y[:, y.sum(0) > 0]  # classes present
+    z = z if z.dtype == torch.float64 else z.float()
+    y = onehot.to(z.dtype)[:, onehot.sum(0) > 0]  # classes present
     mu = (y.T @ z) / y.sum(0)[:, None]  # (C, D)
     distance = (z[:, None] - mu).square().sum(2)  # (B, C)
     pi = torch.softmax(-distance / (2 * sigma**2), 1)

@@ -165,7 +165,9 @@ def dense_sift(image, step):
     lattice = [cv2.KeyPoint(float(x), float(y), 2 * step, 0) for y in rows for x in columns]
     _, descriptors = cv2.SIFT_create().compute(grey, lattice)
     dx, dy = (cv2.Sobel(grey, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1)))
-    energy = cv2.resize(np.hypot(dx, dy), (len(columns), len(rows)), interpolation=cv2.INTER_AREA)
+    length, starts = np.hypot(dx, dy)[: len(rows) * step, : len(columns) * step], [step * np.arange(len(p)) for p in (rows, columns)]
+    total, pixels = (np.add.reduceat(np.add.reduceat(v, starts[0], 0), starts[1], 1) for v in (length, np.ones_like(length)))
+    energy = total / pixels
     return descriptors.reshape(len(rows), len(columns), 128), energy
 
 def hog_features(image, cell=8, picture=True):
@@ -384,8 +386,8 @@ class AttentionMapGenerator(nn.Module):
     def forward(self, x):
         stem = self.stem(x)
         around = self.around(stem)
-        A = self.score(around).float().clamp(-10, 10).exp()  # (B, 1, h, w)
-        e = self.evidence(self.near(stem) if self.bound else around).float()
+        A = self.score(around).to(self.score.weight).clamp(-10, 10).exp()  # (B, 1, h, w), in 32 bits whatever came before
+        e = self.evidence(self.near(stem) if self.bound else around).to(A)
         e = self.bound * torch.tanh(e / self.bound) if self.bound else e
         logit = (A * e).sum((1, 2, 3)) / A.sum((1, 2, 3))
         return Found(logit, F.avg_pool2d(A, 2 * self.spread + 1, 1, self.spread, count_include_pad=False))

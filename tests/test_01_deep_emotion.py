@@ -401,8 +401,10 @@ def test_the_closed_form_case_is_not_empty(m):
 def test_the_drop_belongs_to_the_true_class_right_or_wrong(m):
     model, x = LinearModel(), images(5)
     targets = (model(x).argmax(1) + torch.tensor([0, 1, 2, 3, 4])) % 7
-    drop, _ = m.occlusion_map(model, x, targets, 12, stride=6)
-    torch.testing.assert_close(drop, closed_form(model, x, targets, 12, 6)[0], atol=1e-5, rtol=0)
+    drop, flip = m.occlusion_map(model, x, targets, 12, stride=6)
+    expected_drop, expected_flip, _ = closed_form(model, x, targets, 12, 6)
+    torch.testing.assert_close(drop, expected_drop, atol=1e-5, rtol=0)
+    assert torch.equal(flip, expected_flip)
 
 
 def test_rows_of_the_map_are_rows_of_the_image(m):
@@ -500,3 +502,52 @@ def test_two_evaluation_passes_are_bit_identical(m, transform):
 def test_the_dropout_rate_is_taken(m):
     model, x = m.DeepEmotion(dropout=0.0).train(), images(3)
     assert torch.equal(model(x), model(x))
+
+
+def test_the_map_puts_the_mode_of_every_part_back(m):
+    model = m.ResidualEmotion().train()
+    model.features.eval()
+    m.occlusion_map(model, images(1), torch.tensor([0]), 48)
+    assert model.training
+    assert not any(part.training for part in model.features.modules())
+
+
+def test_the_transformer_reads_as_the_written_out_sampler_does(m):
+    x = images(5, dtype=torch.float64)
+    theta = torch.eye(2, 3, dtype=torch.float64) + 0.3 * torch.randn(5, 2, 3, dtype=torch.float64)
+    module = m.SpatialTransformer().double()
+    module.localization.register_forward_hook(lambda *_: theta)
+    for signal in (None, torch.randn(5, 10, 9, 9, dtype=torch.float64)):
+        read = x if signal is None else signal
+        own = m.bilinear_sample(read, m.affine_grid(theta, *read.shape[-2:]))
+        torch.testing.assert_close(module(x, signal)[0], own, atol=1e-10, rtol=0)
+
+
+def test_one_seed_gives_one_beginning_with_any_transform(m):
+    x, logits = images(4), []
+    for transform in TRANSFORMS:
+        torch.manual_seed(5)
+        logits.append(m.DeepEmotion(transform=transform).eval()(x))
+    for other in logits[:2]:
+        torch.testing.assert_close(other, logits[2], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("transform", "wide", "kernels"), [("image", 640, [7, 5]), ("features", 90, [3, 3])])
+def test_localisation_networks_are_those_of_code_and_figure_and_all_of_them_learns(m, transform, wide, kernels):
+    model = m.DeepEmotion(transform=transform)
+    net = model.transformer.localization
+    assert [(layer.in_features, layer.out_features) for layer in parts(net, nn.Linear)] == [(wide, 32), (32, 6)]
+    assert [layer.kernel_size[0] for layer in parts(net, nn.Conv2d)] == kernels
+    nn.init.normal_(parts(net, nn.Linear)[-1].weight, std=0.1)  # away from the identity
+    F.cross_entropy(model(images(4)), torch.arange(4)).backward()
+    assert all(p.grad.abs().max() > 0 for p in net.parameters())
+
+
+def test_in_the_figure_dropout_comes_first(m):
+    model, zeros = m.DeepEmotion(transform="features"), []
+    model.transformer.register_forward_hook(
+        lambda _, given, named, out: zeros.append((named["signal"] == 0).float().mean()), with_kwargs=True
+    )
+    model.train()(images(2))
+    model.eval()(images(2))
+    assert zeros[0] > zeros[1] + 0.2

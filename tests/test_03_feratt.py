@@ -342,11 +342,9 @@ def test_whole_number_one_hot_targets_mix_as_floating_ones(m):
 def test_lambda_1_is_the_loss_without_mixing(m):
     z, y = torch.randn(30, 4), F.one_hot(torch.arange(30) % 5, 5).float()
     same, target = m.beta_mixup(z, y, 1e6, 1e-3, drawing())
-    torch.testing.assert_close(same, z, atol=1e-3, rtol=0)
-    torch.testing.assert_close(target, y, atol=1e-3, rtol=0)
-    torch.testing.assert_close(
-        m.gaussian_manifold_loss(same, target), m.gaussian_manifold_loss(z, y), atol=1e-2, rtol=0
-    )
+    assert torch.equal(same, z)
+    assert torch.equal(target, y)
+    assert m.gaussian_manifold_loss(same, target) == m.gaussian_manifold_loss(z, y)
 
 
 def shares(m, a, b, seed):
@@ -794,3 +792,44 @@ def test_stable_is_checked(capsys):
     ):
         with pytest.raises(checks.Wrong, match=words):
             checks.stable(wrong)
+
+
+def test_a_scene_shows_its_own_face_where_its_mask_says(m):
+    side, count = 64, 16
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    mask = (x < 42) & (y > 14) & (x + y > 40)  # like none of its mirror images
+    number = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 1, side, side) / count
+    place = (torch.stack([x, y]) / side).expand(count, -1, -1, -1)
+    face = torch.cat([place, number, torch.full_like(number, 0.5)], 1)
+    far = torch.full((count, 4, side, side), 5.0)
+    far[..., ::2] = -5.0  # wide, so that nothing is clamped
+    image, _, moved = m.random_scene(face, mask.expand(count, -1, -1), far, drawing())
+    shown = image - image[:, 3:] + 0.5  # lightness moves all channels by one number
+    for i in range(count):
+        on = moved[i] == 1
+        column, row = (side * shown[i, :2, on]).round().long().clamp(0, side - 1)
+        assert mask[row, column].float().mean() > 0.97
+        assert min(column.float().std(), row.float().std()) > 5
+        torch.testing.assert_close(shown[i, 2, on], torch.full((int(on.sum()),), i / count), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("b", "d", "c", "sigma"), [(9, 2, 3, 0.5), (40, 16, 8, 0.5), (16, 5, 7, 1.5)])
+def test_the_manifold_loss_and_its_gradient_are_those_of_the_equation(m, b, d, c, sigma):
+    labels = torch.randint(0, c - 1, (b,))  # the last class is absent
+    z = (0.4 * torch.randn(b, d, dtype=torch.float64)).requires_grad_()
+    centres = torch.stack([z[labels == k].mean(0) for k in labels.unique()])
+    near = torch.stack([torch.stack([(-(p - mu).square().sum() / (2 * sigma**2)).exp() for mu in centres]) for p in z])
+    truth = (labels[:, None] == labels.unique()).double()
+    expected = (near / near.sum(1, keepdim=True) - truth).square().sum() / b
+    got = m.gaussian_manifold_loss(z, F.one_hot(labels, c), sigma)
+    assert got.dtype == torch.float64
+    torch.testing.assert_close(got, expected)
+    wanted, given = (torch.autograd.grad(loss, z)[0] for loss in (expected, got))
+    torch.testing.assert_close(given, wanted)
+
+
+def test_the_attention_loss_has_the_gradient_of_its_equation(m):
+    image, target = (2 * torch.randn(4, 3, 8, 8, dtype=torch.float64) for _ in range(2))
+    image.requires_grad_()
+    grad, d = torch.autograd.grad(m.attention_loss(image, target), image)[0], (target - image).detach()
+    torch.testing.assert_close(grad, -15 * d.sign() / torch.cosh(3 * d) ** 2 / d.numel(), atol=1e-12, rtol=1e-9)

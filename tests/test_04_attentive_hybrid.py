@@ -844,3 +844,35 @@ def test_small_data_sets_get_more_epochs_with_the_paper_profile(m, faces, monkey
     assert asked[0] == m.PLANS["large"]["steps"]  # 60 faces are one batch an epoch
     assert asked[1] == m.SMALL_EPOCHS["quick"]
     assert asked[2] == max(m.PLANS["large"]["recipe"].epochs, math.ceil(m.PLANS["large"]["steps"] / batches))
+
+
+def test_boxes_contain_the_landmarks_of_their_parts(m):
+    faces = data.load("rendered", split="test").resize(48)
+    where = m.in_canonical(faces.landmarks, m.face_transform(faces.landmarks))
+    own = {"brows": slice(17, 27), "eyes": slice(36, 48), "nose": slice(27, 36), "mouth": slice(48, 68)}
+    for part, (left, top, right, bottom) in m.BOXES.items():
+        x, y = where[:, own[part]].unbind(-1)
+        assert ((x > left) & (x < right) & (y > top) & (y < bottom)).float().mean() > 0.95, part
+
+
+def test_another_order_of_regions_changes_the_fusion_and_not_a_mean_in_its_place(m):
+    class Mean(nn.Module):
+        def forward(self, z):
+            return z.mean(1)
+
+    model, x = m.AttentiveHybrid(7).eval(), inputs(8)
+    with torch.no_grad():
+        features = model(*x).features
+        swapped = {**features, "L": features["L"][:, [3, 1, 2, 0]]}
+        assert (model.fusion(swapped) - model.fusion(features)).abs().max() > 1e-3
+        model.fusion.readers["L"] = Mean()
+        torch.testing.assert_close(model.fusion(swapped), model.fusion(features))
+
+
+def test_the_second_step_joins_global_local_and_mixture_from_readers_of_their_own(m):
+    model, x = m.AttentiveHybrid(7).eval(), inputs(3)
+    features = model(*x).features
+    one, other = (model.fusion.readers[branch] for branch in "GL")
+    assert one.lstm is not other.lstm
+    joined = torch.cat([one(features["G"]), other(features["L"]), features["M"][:, 0]], 1)
+    torch.testing.assert_close(model.fusion(features), joined)

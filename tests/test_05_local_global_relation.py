@@ -716,3 +716,63 @@ def test_other_maps_are_another_training(m):
     changed = m.digest((first, second))
     second.stem[1].running_mean += 1
     assert m.digest((first, second)) != changed
+
+
+def test_a_second_stage_without_cached_maps_leaves_the_generators_bit_identical(m):
+    eyes, mouth = generator(m), generator(m)
+    before = [{n: v.clone() for n, v in g.state_dict().items()} for g in (eyes, mouth)]
+    network = m.LocalGlobalRelationNetwork(eyes, mouth, 8)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.1)
+    target = torch.arange(8) % 4
+    other = m.partners(target)
+    for _ in range(3):
+        out = network.train()(torch.randn(8, 1, 64, 64))
+        optimizer.zero_grad()
+        m.pair_loss(out, m.Related(*(p[other] for p in out)), target, target[other]).backward()
+        optimizer.step()
+    for part, kept in zip((network.eyes, network.mouth), before, strict=True):
+        assert not any(module.training for module in part.modules())
+        assert all(torch.equal(v, kept[n]) for n, v in part.state_dict().items())
+
+
+def test_units_weights_and_maps_stand_in_the_order_eyes_mouth_face(m):
+    network = m.LocalGlobalRelationNetwork(generator(m), generator(m), 8).eval()
+    seen, x = [], torch.randn(3, 1, 64, 64)
+    network.rru.register_forward_hook(lambda _, given, out: seen.append((given[0], out[1])))
+    out = network(x)
+    units, weights = seen[0]
+    assert torch.equal(units[:, :2], out.local)
+    assert torch.equal(units[:, 2], out.global_)
+    assert torch.equal(weights, out.weights)
+    torch.testing.assert_close(out.maps[:, :1], m.even(network.eyes(x).map))
+    torch.testing.assert_close(out.maps[:, 1:], m.even(network.mouth(x).map))
+    maps = out.maps.clone()
+    maps[:, 1] = maps[:, 1].flip(-1)
+    changed = network(x, maps).local
+    assert torch.equal(changed[:, 0], out.local[:, 0])
+    assert not torch.equal(changed[:, 1], out.local[:, 1])
+
+
+def test_an_unknown_relation_is_refused(m):
+    with pytest.raises(ValueError, match="relation"):
+        m.LocalGlobalRelationNetwork(generator(m), generator(m), 8, relation="learnt")
+
+
+def test_pooling_passes_gradients_to_maps_and_features(m):
+    maps, features = (torch.rand(2, k, 4, 5, dtype=torch.float64, requires_grad=True) for k in (3, 2))
+    assert torch.autograd.gradcheck(m.bilinear_attention_pooling, (maps, features))
+
+
+def test_a_generator_in_double_precision_stays_there(m):
+    found = m.AttentionMapGenerator().double()(torch.randn(2, 1, 64, 64, dtype=torch.float64))
+    assert {found.logit.dtype, found.map.dtype} == {torch.float64}
+
+
+def test_the_energy_is_the_mean_gradient_around_each_point_at_any_step(m):
+    image = np.zeros((48, 48), np.uint8)
+    image[:, 40:] = 100  # the gradient is 50 in columns 39 and 40
+    descriptors, energy = m.dense_sift(image, 10)
+    assert descriptors.shape == (5, 5, 128)
+    np.testing.assert_allclose(energy, np.tile([0, 0, 0, 5, 50 / 8], (5, 1)), atol=1e-4)
+    _, even = m.dense_sift(image, 8)
+    np.testing.assert_allclose(even[0], [0, 0, 0, 0, 50 / 8, 50 / 8], atol=1e-4)

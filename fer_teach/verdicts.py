@@ -1,4 +1,4 @@
-"""Does it hold? What each paper says (`questions` in claims/*.json), asked of this book's full records by one rule."""
+"""Does it hold? What each paper says (`questions` in claims/*.json), asked of this book's records by one rule."""
 
 from __future__ import annotations
 
@@ -19,15 +19,23 @@ def verdict(low: float, high: float, above: float = 0.0) -> str:
 
 def answer(chapter: str, question: dict) -> tuple[str, str]:
     """The verdict on one question, and our number with its interval, as text ("" where no record is committed)."""
-    held = record.result(chapter, "full", "rendered")
+    held = record.result(chapter, *(("paper", question["on"]) if "on" in question else ("full", "rendered")))
     if held is None:
         return NOT_YET, ""
     value, low, high = _measured(question, held)
-    above = question.get("above", 0)
-    above = float(held["metrics"][above]["value"] if isinstance(above, str) else above)
+    above = _bar(chapter, question.get("above", 0), held)
     sign, unit = ("", "%") if above else ("+", "points")
     value_, low_, high_ = (f"{100 * number:{sign}.1f}" for number in (value, low, high))
     return verdict(low, high, above), f"{value_} {unit} [{low_}, {high_}]"
+
+
+def _bar(chapter: str, above: float | str, held: dict) -> float:
+    """What a number must exceed: given, or a metric of the record, or a claim in per cent."""
+    if not isinstance(above, str):
+        return float(above)
+    if above in held["metrics"]:
+        return float(held["metrics"][above]["value"])
+    return float(claims.get(chapter, above).value) / 100
 
 
 def _measured(question: dict, held: dict) -> tuple[float, float, float]:
@@ -49,7 +57,11 @@ def _printed(chapter: str, question: dict) -> str:
 def _item(chapter: str, question: dict) -> str:
     word, ours = answer(chapter, question)
     said = [f"- **{word.capitalize()}.** {question['says']}."]
-    said += [f"Here: {ours}."] if ours else []
+    where = f"On {claims.DATA.get(question['on'], question['on'])}" if "on" in question else "Here"
+    bar = question.get("above")
+    printed = bar in {claim.id for claim in claims.load(chapter)}
+    beside = f" beside {claims.cite(chapter, bar)}" if printed else ""
+    said += [f"{where}: {ours}{beside}."] if ours else []
     said += [f"Printed: {_printed(chapter, question)}."] if "printed" in question else []
     return " ".join(said)
 

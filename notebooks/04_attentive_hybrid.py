@@ -58,7 +58,8 @@ from fer_teach.sweep import keep, sweep
 def with_landmarks(splits):
     """Splits with 68 landmarks each, and the share of images in which train's mean shape stands in for an unseen face."""
     train = landmarks.landmarked(splits["train"])
-    splits = {name: landmarks.landmarked(split, stand_in=train.landmarks[0]) for name, split in splits.items()}
+    others = {name: landmarks.landmarked(split, stand_in=train.landmarks[0]) for name, split in splits.items() if name != "train"}
+    splits = {"train": train} | others
     found = {name: (split.attributes or {}).get(landmarks.FOUND) for name, split in splits.items()}
     if found["train"] is None:  # true landmarks
         return splits, 0.0

@@ -44,8 +44,10 @@ class Mark(NamedTuple):
 
 def exercises(chapter: str) -> list[Exercise]:
     """The exercises of a chapter that have a function and a check, in order. Raises FerTeachError for no chapter."""
-    tagged = [(set(c.metadata.get("tags", [])), ast.parse(c.source).body) for c in _code(chapters.cells(chapter))]
-    asked = {node.name for tags, body in tagged if "exercise" in tags for node in body if _is_function(node)}
+    code = [c for c in chapters.cells(chapter) if c.cell_type == "code"]
+    tagged = [(c.metadata.get("tags", []), ast.parse(c.source).body) for c in code]
+    functions = (node for tags, body in tagged if "exercise" in tags for node in body)
+    asked = {node.name for node in functions if isinstance(node, ast.FunctionDef)}
     found = []
     for node in (node for tags, body in tagged if "check" in tags for node in body):
         call = node.value if isinstance(node, ast.Expr) else None
@@ -84,14 +86,15 @@ def grade(path: Path, seconds: float = 60) -> list[Mark]:
     for a notebook without any of the book's exercises.
     """
     sources = _sources(path)
-    given = {chapter: _answers(sources, exercises(chapter)) for chapter in chapters.names()}
-    chapter = max(given, key=lambda name: len(given[name]))
-    if not given[chapter]:
+    book = {chapter: exercises(chapter) for chapter in chapters.names()}
+    answers = {chapter: _answers(sources, asked) for chapter, asked in book.items()}
+    chapter = max(answers, key=lambda name: len(answers[name]))
+    asked, given = book[chapter], answers[chapter]
+    if not given:
         raise FerTeachError(f"{path}: none of the book's exercises is in this notebook.")
-    asked = exercises(chapter)
-    marks = {e.name: (False, MISSING) for e in asked if e.name not in given[chapter]}
+    marks = {e.name: (False, MISSING) for e in asked if e.name not in given}
     while waiting := [e for e in asked if e.name not in marks]:
-        marks |= _checked(chapter, [(given[chapter][e.name], *e) for e in waiting], seconds)
+        marks |= _checked(chapter, [(given[e.name], *e) for e in waiting], seconds)
     return [Mark(path.name, chapter, e.name, *marks[e.name]) for e in asked]
 
 
@@ -101,14 +104,6 @@ def write_marks(marks: list[Mark], path: Path) -> None:
         table = csv.writer(file)
         table.writerow(Mark._fields)
         table.writerows([*mark[:3], int(mark.right), mark.message] for mark in marks)
-
-
-def _code(cells) -> list:
-    return [cell for cell in cells if cell.cell_type == "code"]
-
-
-def _is_function(node) -> bool:
-    return isinstance(node, ast.FunctionDef)
 
 
 def _sources(path: Path) -> list[str]:

@@ -71,9 +71,10 @@ class Fit:
     """What `fit` returns.
 
     model: the network that was passed in, with its final weights, in eval mode. ema_model: a copy with the averaged
-    weights, in eval mode, or None. history: one dict an epoch with epoch, train_loss, valid_loss, valid_accuracy (share
-    in [0, 1]; both None without validation images; of the averaged weights if there are any), lr (of the last step) and
-    seconds. seconds: the sum over the epochs, those before a resumption included.
+    weights, in eval mode and fixed (`requires_grad_()` before you train it on), or None. history: one dict an epoch
+    with epoch, train_loss, valid_loss, valid_accuracy (share in [0, 1]; both None without validation images; of the
+    averaged weights if there are any), lr (of the last step) and seconds. seconds: the sum over the epochs, those
+    before a resumption included.
     """
 
     model: torch.nn.Module

@@ -423,6 +423,14 @@ def test_a_variant_learns_what_its_rule_says(m, variant):
     assert made.relation == rule.learns_q1
 
 
+def test_a_backbone_learns_on_whatever_left_it(m):
+    """`taught` returns averaged weights, which are fixed: the photographs' rows would train a classifier alone."""
+    taught = m.narrow(4).requires_grad_(False)
+    made = m.build(taught.parts, 5, "full", seed=0)
+    assert all(weight.requires_grad for weight in made.backbone.parameters())
+    assert not any(weight.requires_grad for weight in taught.parameters())  # a copy
+
+
 def test_one_of_six_shows_one_region_in_training_and_all_else(m):
     faces = data.load("rendered", split="valid").grey().resize(64)[:8]
     index = torch.arange(8)

@@ -19,7 +19,7 @@ from .training import normalise
 
 __all__ = [
     "CollapseWarning", "McNemar", "PairedSeeds", "Pointing", "Scores", "accuracy", "bootstrap", "mcnemar",
-    "occlusion_on_image", "paired_seeds", "pointing_game", "predict", "scores", "seed_interval", "wilson",
+    "occlusion_on_image", "paired_seeds", "pointing_game", "predict", "rate", "scores", "seed_interval", "wilson",
 ]  # fmt: skip
 
 
@@ -227,6 +227,16 @@ def seed_interval(values, level=0.95):
         return mean, math.nan, math.nan
     half = float(t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
     return mean, mean - half, mean + half
+
+
+def rate(values, n, level=0.95):
+    """Mean over seeds of a share of n images, and its interval: (mean, low, high).
+
+    values: one share in [0, 1] a seed. Several seeds have Student's interval over the seeds (`seed_interval`), one seed
+    has Wilson's over the n images (`wilson`).
+    """
+    mean, low, high = seed_interval(values, level)
+    return (mean, low, high) if len(values) > 1 else (mean, *wilson(round(mean * n), n, level))
 
 
 class Pointing(NamedTuple):

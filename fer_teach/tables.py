@@ -24,25 +24,28 @@ class Stack:
         return "\n\n".join(map(repr, self.tables))
 
 
-def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str, int], values=()) -> Stack:
+def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str, int], values=(), means=()) -> Stack:
     """Record a sweep's frame as the table `name` and show it above the recorded full and paper runs of the same table.
 
     frame: from `sweep`, a row a cell, with a `seed` column where cells were repeated; by: the columns that name a row;
     metrics: shares (0..1), shown in per cent; n: the images behind each share, one number or one a metric. A row of
     several seeds shows mean and 95 % interval over the seeds (Student t); a row of one seed its value and Wilson's
     interval over the n images. values: those of the metrics that are no shares (a loss, points): shown as they are,
-    with an interval over the seeds alone.
+    with an interval over the seeds alone. means: those that are means over classes (macro precision), in per cent;
+    they count no images, so one seed has no interval.
     """
     n = n if isinstance(n, dict) else dict.fromkeys(metrics, n)
     current = records.current()
     rows = frame.to_dict(orient="records")
     records.table(name, [{**row, "n": n} for row in rows])
     tables = [
-        _table(rows, by, metrics, n, f"This run: {current['profile']} profile, {current['data']['name']}", values)
+        _table(
+            rows, by, metrics, n, f"This run: {current['profile']} profile, {current['data']['name']}", values, means
+        )
     ]
     for kept, caption in recorded_tables(name):
         columns = [metric for metric in metrics if any(metric in row for row in kept)]
-        tables.append(_table(kept, by, columns, kept[0]["n"], caption, values))
+        tables.append(_table(kept, by, columns, kept[0]["n"], caption, values, means))
     return Stack(tables)
 
 
@@ -97,7 +100,9 @@ def provenance(recorded: dict) -> str:
     )
 
 
-def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int], caption: str, values=()) -> Table:
+def _table(
+    rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int], caption: str, values, means
+) -> Table:
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
         groups.setdefault(tuple(row[column] for column in by), []).append(row)
@@ -106,7 +111,7 @@ def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int
         cells = []
         for metric in metrics:
             known = [m[metric] for m in members if _is_number(m.get(metric))]
-            cells.append(value(known) if metric in values else share(known, n[metric]))
+            cells.append(value(known) if metric in values else share(known, None if metric in means else n[metric]))
         lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
     heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
     shares = [metric for metric in metrics if metric not in values]
@@ -118,14 +123,13 @@ def _table(rows: list[dict], by: list[str], metrics: list[str], n: dict[str, int
     return Table(caption, about, [dict(zip(heads, line, strict=True)) for line in lines])
 
 
-def share(values: list[float], n: int) -> str:
-    """Shares as text in per cent: several seeds as mean and t interval, one as value and Wilson interval over n."""
+def share(values: list[float], n: int | None) -> str:
+    """Shares of n images as text in per cent, with the interval of `evaluation.rate`; without n one seed has none."""
     if not values:
         return "not measured"
-    if len(values) == 1:
-        mean, (low, high) = values[0], evaluation.wilson(round(values[0] * n), n)
-    else:
-        mean, low, high = evaluation.seed_interval(values)
+    if n is None and len(values) == 1:
+        return f"{100 * values[0]:.1f}"
+    mean, low, high = evaluation.rate(values, n)
     return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 

@@ -1086,9 +1086,9 @@ recalls = sweep({"seed": SEEDS}, recall)
 present = [name for name in classes if int(test.counts()[name])]
 per_class = recalls[present].mean().sort_values()
 for name in present:
-    mean, *bounds = evaluation.seed_interval(recalls[name])
     n = int(test.counts()[name])
-    record(**{f"recall_{name}": mean}, n=n, interval=tuple(bounds) if len(SEEDS) > 1 else evaluation.wilson(round(mean * n), n))
+    mean, *bounds = evaluation.rate(recalls[name], n)
+    record(**{f"recall_{name}": mean}, n=n, interval=bounds)
 print("weakest in this run:", " and ".join(per_class.index[:2]))
 tables.show("recall", recalls.assign(variant="full"), ["variant"], present, test.counts())
 
@@ -1098,10 +1098,8 @@ tables.show("recall", recalls.assign(variant="full"), ["variant"], present, test
 # %%
 for name in ("plain", "mean", "full"):
     for where in wanted:
-        held = variants[variants["variant"] == name][where]
-        mean, *bounds = evaluation.seed_interval(held)
-        bounds = bounds if len(held) > 1 else evaluation.wilson(round(mean * counted[where]), counted[where])
-        record(**{f"{name}_{where}": mean}, n=counted[where], interval=tuple(bounds))
+        mean, *bounds = evaluation.rate(variants[variants["variant"] == name][where], counted[where])
+        record(**{f"{name}_{where}": mean}, n=counted[where], interval=bounds)
 tables.Stack([claims.table("02_region_attention", group) for group in ("Accuracy", "Data", "Settings")])
 
 # %%

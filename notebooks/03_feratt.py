@@ -840,7 +840,8 @@ count = {f"{w}_{s}": len(d[s]) for w, d in (("scenes", scenes), ("originals", sp
 kinds = ("valid_accuracy", "test_accuracy", "test_precision", "test_recall", "test_f1")
 read = {where: [f"{where}_{kind}" for kind in kinds] for where in ("scenes", "originals")}
 n = {column: count[column.rpartition("_")[0]] for columns in read.values() for column in columns}
-tables.Stack([tables.show(f"models_{where}", compared, ["trained_on", "model"], read[where], n) for where in read])
+of_classes = [c for c in n if not c.endswith("accuracy")]  # macro means
+tables.Stack([tables.show(f"models_{where}", compared, ["trained_on", "model"], read[where], n, means=of_classes) for where in read])
 
 # %% [markdown]
 # Rows trained on scenes share seeds, and all but **joined** share scenes and order. So pair them seed by seed (paired t test). One seed says nothing; the
@@ -966,7 +967,8 @@ print(f"{max(counts, key=counts.get)}, the most frequent class: {100 * max(count
 by_size = sweep({"size": [32, 8] if PROFILE != "full" else [32, 16, 8, 4], "seed": FEW}, feature_map)
 read = ["valid_accuracy", "test_accuracy", "test_precision", "test_recall", "test_f1"]
 n = {c: len(scenes[c.split("_")[0]]) for c in read}
-tables.Stack([tables.show("feature_map", by_size, ["size"], read, n), claims.table("03_feratt", "R2, feature-map size and filters")])
+of_classes = read[2:]
+tables.Stack([tables.show("feature_map", by_size, ["size"], read, n, means=of_classes), claims.table("03_feratt", "R2, feature-map size and filters")])
 
 # %% [markdown]
 # The reconstruction's filters belong to the front: each number gets a front of its own. One front serves all seeds of a row, so the interval of `mask_iou`
@@ -979,7 +981,7 @@ def reconstruction_filters(filters, seed):
     return {**got, "mask_iou": overlap(as_mask(image, threshold), scenes["valid"].masks["face"]).mean()}
 
 by_filters = sweep({"filters": [32, 8] if PROFILE != "full" else [8, 16, 32, 64, 128], "seed": FEW}, reconstruction_filters)
-tables.show("filters", by_filters, ["filters"], [*read, "mask_iou"], {**n, "mask_iou": len(scenes["valid"])}, ["mask_iou"])
+tables.show("filters", by_filters, ["filters"], [*read, "mask_iou"], {**n, "mask_iou": len(scenes["valid"])}, ["mask_iou"], of_classes)
 
 # %% [markdown]
 # ## Which Beta?
@@ -1152,7 +1154,7 @@ for run, net in enumerate(as_reported(lab, SEED, 1 if PROFILE == "quick" else 3,
         record(reproduced_collapse=len(heard), reproduced_recall=wrong.recall, n=len(held))
 named = ["with_running_means", "with_batch_statistics"]
 print(f"{len(classes)} classes: a predictor that says one word has a recall of {100 / len(classes):.1f} per cent")
-tables.show("as_reported", pandas.DataFrame(rows), ["after_run"], [*shares, *named], len(held), named)
+tables.show("as_reported", pandas.DataFrame(rows), ["after_run"], [*shares, *named], len(held), named, ["precision", "recall"])
 
 # %% [markdown]
 # Two causes come to mind. A few small steps teach little more than which class is frequent. And BatchNorm predicts with running means, which at first still
@@ -1203,7 +1205,8 @@ else:
     for (model, source), held in per_fold.groupby(["model", "source"]):
         right, tested = (held["accuracy"] * held["tested"]).sum(), int(held["tested"].sum())
         record(**{f"by_person_{SHORT[model]}_{source}": right / tested}, n=tested, interval=evaluation.wilson(round(right), tested))
-    shown = tables.show("by_person", per_fold, ["model", "source"], ["accuracy", "precision", "recall", "f1"], int(per_fold["tested"].mean()))
+    kept = ["accuracy", "precision", "recall", "f1"]
+    shown = tables.show("by_person", per_fold, ["model", "source"], kept, int(per_fold["tested"].mean()), means=kept[1:])
 shown
 
 # %% [markdown]
@@ -1212,8 +1215,8 @@ shown
 # %%
 def state(name, values, n):
     """Record the mean over seeds, with the interval that the tables print."""
-    mean, *bounds = evaluation.seed_interval(values)
-    record(**{name: mean}, n=n, interval=bounds if len(values) > 1 else evaluation.wilson(round(n * mean), n))
+    mean, *bounds = evaluation.rate(values, n)
+    record(**{name: mean}, n=n, interval=bounds)
 
 for source in ("scenes", "originals"):
     for model in main + ["joined"] * (source == "scenes"):

@@ -608,9 +608,9 @@ for part in PARTS if pointed else ():
     aims, n = sweep(grid, point), int(pointed[part].flatten(1).any(1).sum())
     for metric in ("hits", "touches", "inside"):
         scores = aims[aims["fault"] == "healthy"][metric]
-        rate, low, high = evaluation.seed_interval(scores)
-        one_seed = evaluation.wilson(round(rate * n), n) if metric != "inside" else None
-        record(**{f"{part}_map_{metric}": rate}, n=n, interval=(low, high) if len(scores) > 1 else one_seed)
+        rate, *bounds = evaluation.rate(scores, n)
+        counted = metric != "inside" or len(scores) > 1  # a share of a map's mass counts no faces
+        record(**{f"{part}_map_{metric}": rate}, n=n, interval=bounds if counted else None)
     shown.append(tables.show(f"pointing_{part}", aims, ["part", "fault"], ["hits", "touches", "inside"], n, values=["inside"]))
 tables.Stack([table for stack in shown for table in stack.tables])
 
@@ -1122,8 +1122,7 @@ def ablation(variant, seed, maps):
 rungs = ["global", "weights learned"] if PROFILE == "quick" else list(VARIANTS)
 built = sweep({"variant": rungs, "seed": SEEDS, "maps": [digest(generators)]}, ablation)
 for variant, scores in built.groupby("variant")["test"]:
-    mean, low, high = evaluation.seed_interval(scores)
-    bounds = (low, high) if len(scores) > 1 else evaluation.wilson(round(mean * len(test)), len(test))
+    mean, *bounds = evaluation.rate(scores, len(test))
     record(**{f"accuracy_{variant.replace(', ', '_').replace(' ', '_')}": mean}, n=len(test), interval=bounds)
 tables.show("ablation", built, ["variant"], ["valid", "test"], n=lengths)
 

@@ -205,6 +205,11 @@ def test_bootstrap_repeats_covers_and_narrows():
             ev.bootstrap(bad)
 
 
+def test_rate_has_the_interval_of_seeds_or_of_images():
+    assert ev.rate([0.8, 0.81, 0.82], 100) == ev.seed_interval([0.8, 0.81, 0.82])
+    assert ev.rate([0.8], 100) == (0.8, *ev.wilson(80, 100))
+
+
 def test_seed_interval_is_students():
     values = [0.61, 0.64, 0.62]
     mean, low, high = ev.seed_interval(values)

@@ -42,6 +42,16 @@ def test_one_seed_gets_wilson_and_several_get_student(begun):
     assert f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]" in shown
 
 
+def test_a_mean_over_classes_counts_no_images(begun):
+    one = pd.DataFrame([{"way": "a", "seed": 0, "right": 0.8, "precision": 0.7}])
+    (table,) = tables.show("one", one, ["way"], ["right", "precision"], n=50, means=["precision"]).tables
+    assert table.rows[0]["precision"] == "70.0"
+    assert "[" in table.rows[0]["right"]
+    several = pd.DataFrame([{"way": "a", "seed": s, "precision": 0.7 + s / 100} for s in range(3)])
+    (table,) = tables.show("several", several, ["way"], ["precision"], n=50, means=["precision"]).tables
+    assert "[" in table.rows[0]["precision"]
+
+
 def test_a_column_keeps_its_own_n_and_the_caption_says_so(begun):
     frame = pd.DataFrame([{"way": None, "seed": 0, "all": 0.5, "few": 0.5, "gone": float("nan")}])
     shown = tables.show("mixed", frame, ["way"], ["all", "few"], n={"all": 1000, "few": 10})

@@ -37,6 +37,9 @@ _CELL_CODE = (
     "frozen.py",
     "hardfaces.py",
     "parts.py",
+    "pose.py",
+    "faces/occluders.py",
+    "data/dataset.py",
 )  # what a cell computes with
 
 
@@ -124,17 +127,24 @@ def _code_key(chapter: str, cell) -> dict:
     import torch
 
     tree = ast.parse(textwrap.dedent(inspect.getsource(cell)))
-    package = Path(__file__).parent
-    package_code = "".join(chapters.behaviour(ast.parse((package / file).read_text())) for file in _CELL_CODE)
     return {
         "cell": chapters.behaviour(tree),
         "method": chapters.method_hash(chapter, chapters.used_names(tree)),
-        "package": hashlib.sha256(package_code.encode()).hexdigest(),
+        "package": _PACKAGE,
         "data": records.current()["data"]["hash"],
         "profile": records.current()["profile"],
         "threads": torch.get_num_threads(),  # the last digits depend on it
         "versions": {name: metadata.version(name) for name in _LIBRARIES},
     }
+
+
+def _package_key() -> str:
+    package = Path(__file__).parent
+    code = "".join(chapters.behaviour(ast.parse((package / file).read_text())) for file in _CELL_CODE)
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+_PACKAGE = _package_key()  # of the code that this process runs, whatever is written to its files meanwhile
 
 
 def _key(code: dict, parameters: dict) -> str:

@@ -82,9 +82,34 @@ def detection() -> Table:
     return Table("dlib on rendered faces", about, [row])
 
 
+def looks() -> Table:
+    """How the classes differ from those of photographs, from results/rendered/looks.json."""
+    file = paths.results() / "rendered/looks.json"
+    about = (
+        "dlib's landmarks: mean of the rendered faces less mean of FERPlus's training faces, in standard deviations of "
+        "the latter. Signal: what a class adds to the mean face; how its picture correlates with the photographs' (1: "
+        "the same), and how strong it is (1: as strong). Faces in which dlib finds one."
+    )
+    if not file.is_file():
+        return Table("Class by class", about, [{"Measure": "not yet run", "Class": ""}])
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    rows = [(name, [f"{value:+.1f}" for value in values]) for name, values in stored["off"].items()]
+    rows += [(f"signal, {name}", [f"{value:.2f}" for value in stored[name]]) for name in ("alike", "size")]
+    rows += [
+        (name, [f"{count:,}" for count in stored[key]])
+        for name, key in (("rendered", "faces"), ("photographs", "photographs"))
+    ]
+    return Table(
+        "Class by class",
+        about,
+        [{"Measure": name, **dict(zip(stored["classes"], row, strict=True))} for name, row in rows],
+    )
+
+
 def fill(text: str) -> str:
-    """Put the tables where a page has <!-- composition --> and <!-- transfer -->."""
-    for name, tables in (("composition", composition), ("transfer", lambda: [transfer(), detection()])):
+    """Put the tables where a page has <!-- composition -->, <!-- looks --> and <!-- transfer -->."""
+    measured = {"composition": composition, "looks": lambda: [looks()], "transfer": lambda: [transfer(), detection()]}
+    for name, tables in measured.items():
         place = f"<!-- {name} -->"
         if place in text:
             text = text.replace(place, "\n\n".join(table.html() for table in tables()))

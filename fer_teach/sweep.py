@@ -40,6 +40,9 @@ _CELL_CODE = (
     "pose.py",
     "faces/occluders.py",
     "data/dataset.py",
+    "kernels.py",
+    "paired.py",
+    "contrasts.py",
 )  # what a cell computes with
 
 

@@ -766,8 +766,8 @@ for fault, own in spoiled[spoiled["fault"].isin(["shifted labels", "shuffled lab
 
 # %%
 def alignment(part, shift):
-    valid = weak_split(weak["valid"], part, None, SEED)
-    return {"auc": word_scores(fits[part][0].best, replace(valid, labels=valid.labels.roll(shift)))["auc"]}
+    valid, network = weak_split(weak["valid"], part, None, SEED), generator_for(weak, PROFILE, part, SEED)[0].best
+    return {"auc": word_scores(network, replace(valid, labels=valid.labels.roll(shift)))["auc"]}
 
 slips = sweep({"part": list(PARTS), "shift": [-2, -1, 0, 1, 2]}, alignment)
 shown = [tables.show(f"alignment_{p}", slips[slips["part"] == p], ["part", "shift"], ["auc"], len(lessons[p]["valid"]), values=["auc"]) for p in PARTS]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer_teach import chapters, checks, data, datasheet, evaluation, figures, paths
+from fer_teach import chapters, checks, data, datasheet, evaluation, figures, landmarks, paths
 from fer_teach.data import ferplus
 from fer_teach.faces.expressions import CLASSES, PATTERNS
 from fer_teach.faces.facs import CODES, action, mesh_units
@@ -189,8 +189,8 @@ def test_the_datasheet_counts_what_is_packed():
     assert row["fear"] == f"{test.counts()['fear']:,}"
     told = {row["Property"]: float(row["test"]) for row in shares.rows}
     assert told["women"] + told["men"] == pytest.approx(100, abs=0.11)
-    page = datasheet.fill("<!-- composition --> and <!-- transfer -->")
-    assert page.count("<table") == 4
+    page = datasheet.fill("<!-- composition -->, <!-- looks --> and <!-- transfer -->")
+    assert page.count("<table") == 5
     assert "<!--" not in page
 
 
@@ -202,15 +202,48 @@ def test_the_datasheet_tells_what_was_measured():
     (run,) = [r for r in stored["rows"] if r["row"] == "rendered"]
     assert row["Accuracy"].startswith(f"{100 * run['real']['raw']['accuracy']:.1f} [")
     assert stored["data"]["train"] == data.load("rendered", split="train").grey().resize(48).fingerprint
+    seen = json.loads((paths.results() / "rendered/looks.json").read_text())
+    assert seen["data"]["rendered"] == data.load("rendered", split="train").grey().fingerprint
+    last = min(zip(seen["alike"], seen["classes"], strict=True))[1]
+    assert f"\n{last.capitalize()} is the farthest" in (paths.root() / "book/rendered_faces.md").read_text()
     gallery = json.loads((paths.results() / "rendered/landmarks.json").read_text())
     assert gallery["data"] == data.load("rendered", split="gallery").fingerprint
 
 
+def benchmark(name):
+    described = importlib.util.spec_from_file_location(name, paths.root() / f"benchmarks/{name}.py")
+    module = importlib.util.module_from_spec(described)
+    described.loader.exec_module(module)
+    return module
+
+
+def test_faces_are_brought_to_one_place_whatever_their_size_turn_and_shift():
+    looks = benchmark("looks")
+    row, column = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    points = torch.rand(1, 68, 2, generator=torch.Generator().manual_seed(1)) * 10 + 20
+    at = torch.view_as_real(looks.PLACES) / 2 + torch.tensor([5.0, 3.0])  # half as large, and moved
+    for part, place in zip((*looks.EYES, looks.MOUTH), at, strict=True):
+        points[:, part] += place - points[:, part].mean(1, keepdim=True)
+    slope = looks.aligned((2 * column + row)[None, None], points)[0]  # a plane of grey stays a plane
+    steps = slope[20:80, 21:80] - slope[20:80, 20:79], slope[21:80, 20:80] - slope[20:79, 20:80]
+    assert [float(s.std()) < 1e-3 * float(s.mean()) for s in steps] == [True, True]
+    assert float(steps[0].mean() / steps[1].mean()) == pytest.approx(2, rel=1e-3)
+    turn = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
+    torch.testing.assert_close(looks.upright(2 * points @ turn + 7), looks.upright(points), atol=1e-4, rtol=1e-4)
+
+
+def test_a_set_looks_like_itself(monkeypatch):
+    looks = benchmark("looks")
+    faces = data.load("rendered", split="valid").grey()
+    monkeypatch.setattr(landmarks, "find", lambda images: (faces.landmarks, torch.arange(len(faces)) % 5 > 0))
+    same = looks.compared(faces, faces)
+    assert same["alike"] == same["size"] == [1] * 8
+    assert same["apart"] == max(max(map(abs, row)) for row in same["off"].values()) == 0
+    assert sum(same["faces"]) == int((torch.arange(len(faces)) % 5 > 0).sum())
+
+
 def test_the_transfer_benchmark_says_which_network_it_trains(monkeypatch):
-    file = paths.root() / "benchmarks/transfer.py"
-    described = importlib.util.spec_from_file_location("transfer", file)
-    transfer = importlib.util.module_from_spec(described)
-    described.loader.exec_module(transfer)
+    transfer = benchmark("transfer")
     made, about = transfer.network()
     assert about["code"] == chapters.method_hash("01_deep_emotion", {"ResidualEmotion"})
     assert about["parameters"] == sum(p.numel() for p in made.parameters())
@@ -221,4 +254,4 @@ def test_the_transfer_benchmark_says_which_network_it_trains(monkeypatch):
 
 def test_the_datasheet_says_what_has_not_been_run(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "results", lambda: tmp_path)
-    assert datasheet.fill("<!-- transfer -->").count("not yet run") == 2
+    assert datasheet.fill("<!-- looks --> <!-- transfer -->").count("not yet run") == 3

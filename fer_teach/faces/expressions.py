@@ -43,57 +43,60 @@ def _pattern(share, text, pitch=(0, 0), look=(0, 0), one_sided=""):
 
 PATTERNS = {
     "neutral": (
-        _pattern(0.60, ""),
-        _pattern(0.12, "AU25 .2-.9"),
+        _pattern(0.44, ""),
+        _pattern(0.10, "AU25 .2-.9"),
         _pattern(0.08, "AU25 .3-.8, AU26 .1-.5"),
-        _pattern(0.10, "AU24 .1-.5, AU17 0-.3"),
-        _pattern(0.10, "AU4 .05-.25, AU7 0-.3"),
+        _pattern(0.10, "AU24 .1-.6, AU17 0-.4"),
+        _pattern(0.10, "AU4 .1-.5, AU7 0-.4"),
+        _pattern(0.08, "AU15 .1-.5, AU17 0-.4, AU43 0-.3", (-10, 2), (-10, 0)),
+        _pattern(0.06, "AU12 .05-.3, AU6 0-.3"),
+        _pattern(0.04, "AU1 .1-.5, AU2 .1-.5"),
     ),
     "happiness": (
-        _pattern(0.25, "AU6 .3-.8, AU12 .7-1"),
-        _pattern(0.45, "AU6 .4-1, AU12 .8-1.1, AU25 .8-1.2, AU10 .1-.4, AU26 0-.25"),
-        _pattern(0.30, "AU6 .5-1, AU12 .85-1.1, AU25 .8-1.2, AU10 .2-.5, AU26 .3-.9, AU43 0-.4"),
+        _pattern(0.20, "AU6 .2-.8, AU12 .5-1"),
+        _pattern(0.10, "AU6 .1-.5, AU12 .4-.8, AU25 .3-.9"),
+        _pattern(0.40, "AU6 .4-1, AU12 .7-1.1, AU25 .8-1.4, AU10 .1-.5, AU26 0-.35"),
+        _pattern(0.30, "AU6 .5-1, AU12 .75-1.1, AU25 .9-1.5, AU10 .2-.7, AU26 .3-1, AU43 0-.4"),
     ),
     "surprise": (
-        _pattern(0.45, "AU1 .6-1, AU2 .7-1.1, AU5 .6-1.1, AU26 .9-1.6, AU25 .3-.8, AU18 0-.3"),
-        _pattern(0.50, "AU1 .6-1, AU2 .7-1.1, AU5 .6-1.1, AU27 .6-1.1, AU25 .2-.6, AU22 .1-.7"),
-        _pattern(0.05, "AU1 .8-1.1, AU2 .9-1.2, AU5 .8-1.2, AU25 .3-.8, AU26 .2-.5"),
+        _pattern(0.45, "AU1 .6-1.1, AU2 .7-1.1, AU5 .8-1.3, AU26 1.1-1.8, AU25 .1-.4, AU18 0-.4, AU22 0-.4"),
+        _pattern(0.47, "AU1 .6-1.1, AU2 .7-1.1, AU5 .8-1.3, AU27 .8-1.2, AU25 0-.3, AU18 0-.4, AU22 .1-.7"),
+        _pattern(0.08, "AU1 .8-1.1, AU2 .9-1.2, AU5 .8-1.2, AU25 .3-.8, AU26 .2-.5"),
     ),
     "sadness": (
+        _pattern(0.46, "AU1 .5-1.1, AU4 .5-1, AU15 1-1.8, AU17 .2-.9, AU7 .2-.6, AU20 0-.6, AU43 .2-.5", (-14, 2), (-16, 0)),
+        _pattern(0.22, "AU1 .4-.9, AU4 .3-.8, AU15 .9-1.7, AU17 0-.6, AU43 .4-.7", (-18, -4), (-20, -4)),
+        _pattern(0.12, "AU1 .5-1.1, AU4 .5-.9, AU15 .9-1.6, AU25 .3-.7, AU26 0-.2, AU43 .2-.5", (-10, 4), (-12, 2)),
         _pattern(
-            0.38, "AU1 .8-1.2, AU4 .5-.9, AU15 1-1.3, AU17 .3-.9, AU7 0-.4, AU20 0-.4, AU43 .2-.45", (-14, -2), (-14, 0)
-        ),
-        _pattern(0.34, "AU1 .8-1.2, AU4 .5-.9, AU15 1-1.3, AU17 .2-.7, AU20 .1-.5, AU43 .4-.65", (-16, -3), (-18, -4)),
-        _pattern(
-            0.28, "AU1 .8-1.2, AU4 .6-1, AU6 .5-1, AU15 .9-1.3, AU17 .1-.6, AU20 .5-1, AU25 .4-.9, AU43 .3-.7", (-10, 3)
+            0.20,
+            "AU1 .5-1.1, AU4 .8-1.3, AU6 .6-1, AU7 .3-.7, AU15 1-1.7, AU17 .1-.6, AU20 .6-1.2, AU25 .3-.8, AU43 .4-.8",
+            (-8, 8),
         ),
     ),
     "anger": (
-        _pattern(0.22, "AU4 1.1-1.5, AU5 .2-.5, AU7 .3-.7, AU9 .2-.6, AU15 .3-.8, AU24 .2-.6, AU17 .3-.9", (-12, -1)),
-        _pattern(
-            0.33, "AU4 1-1.4, AU5 .2-.6, AU7 .2-.6, AU9 .4-.9, AU10 .6-1, AU16 .5-1, AU25 .6-1.1, AU26 .1-.5", (-12, 0)
-        ),
-        _pattern(
-            0.45, "AU4 1-1.4, AU5 .2-.7, AU7 .2-.6, AU9 .3-.8, AU10 .5-1, AU16 .5-1, AU25 .6-1.1, AU26 .9-1.9", (-12, 2)
-        ),
+        _pattern(0.32, "AU4 1-1.5, AU5 .1-.5, AU7 .4-.9, AU9 .3-.8, AU15 .3-.8, AU24 .3-.9, AU17 .3-.9", (-12, 2)),
+        _pattern(0.33, "AU4 1-1.5, AU5 .2-.6, AU7 .3-.8, AU9 .6-1.2, AU10 .7-1.1, AU16 .5-1, AU25 .6-1.1, AU26 0-.4", (-12, 2)),
+        _pattern(0.35, "AU4 1-1.5, AU5 .2-.6, AU7 .3-.8, AU9 .5-1.1, AU10 .7-1.2, AU16 .5-1, AU25 .6-1.1, AU26 .6-1.6", (-10, 6)),
     ),
     "disgust": (
-        _pattern(0.70, "AU9 1-1.4, AU10 .7-1.1, AU6 .5-1, AU7 .5-1, AU15 .2-.6, AU17 .4-1, AU43 .1-.35", (-4, 8)),
+        _pattern(0.60, "AU9 1.1-1.7, AU10 .8-1.2, AU4 .3-.8, AU6 .5-1, AU7 .5-1, AU15 .2-.6, AU17 .4-1, AU43 .1-.35", (-4, 8)),
         _pattern(
-            0.30, "AU9 1-1.4, AU10 .8-1.2, AU6 .5-1, AU7 .5-1, AU17 .1-.4, AU25 .2-.5, AU43 .1-.35, AU19 0-.6", (-4, 8)
+            0.40,
+            "AU9 1.1-1.7, AU10 .9-1.3, AU4 .3-.8, AU6 .5-1, AU7 .5-1, AU16 .1-.4, AU25 .3-.7, AU43 .1-.35, AU19 0-.6",
+            (-4, 8),
         ),
     ),
     "fear": (
-        _pattern(0.60, "AU1 1-1.4, AU2 .1-.5, AU4 .3-.7, AU5 .8-1.2, AU20 .9-1.3, AU25 .7-1.2, AU26 .2-.7", (0, 12)),
+        _pattern(0.50, "AU1 1-1.5, AU2 .3-.8, AU4 0-.35, AU5 1-1.4, AU15 .1-.6, AU20 .6-1.2, AU10 .2-.6, AU16 .3-.8, AU25 .7-1.2, AU26 0-.5", (-2, 10)),
         _pattern(
-            0.40,
-            "AU1 1-1.4, AU2 .2-.7, AU4 .3-.6, AU5 .8-1.2, AU20 .9-1.3, AU25 .6-1.1, AU26 .7-1.3, AU15 0-.4",
-            (0, 12),
+            0.50,
+            "AU1 1-1.5, AU2 .3-.8, AU4 0-.35, AU5 1-1.4, AU10 .2-.6, AU16 .2-.7, AU15 .1-.5, AU20 .7-1.3, AU25 .7-1.2, AU26 .3-1",
+            (-2, 10),
         ),
     ),
     "contempt": (
-        _pattern(0.60, "AU14 1-1.4, AU12 .05-.3, AU24 .5-1, AU5 .1-.5", (-6, 3), one_sided="AU14 AU12"),
-        _pattern(0.40, "AU14 1-1.4, AU24 .5-1, AU2 .5-1.1, AU5 .1-.5", (-6, 3), one_sided="AU14 AU2"),
+        _pattern(0.60, "AU14 .8-1.5, AU12 0-.25, AU24 .7-1.4, AU15 .2-.7, AU17 .2-.7, AU4 0-.4, AU7 .1-.5", (-6, 6), one_sided="AU14 AU12"),
+        _pattern(0.40, "AU14 .8-1.5, AU24 .6-1.2, AU17 .2-.7, AU2 .4-1, AU4 0-.3, AU7 0-.4", (-6, 6), one_sided="AU14 AU2"),
     ),
 }
 CONFUSED = {  # what a rater may take each class for, and how readily
@@ -135,7 +138,7 @@ def sample_expression(label: int, rng: np.random.Generator) -> Expression:
         shown += amount * _draw(second, rng)[0]
         chances[CLASSES.index(second)] += 0.7 * amount
     for code in rng.choice(IDLE, 3, replace=False):
-        shown[INDEX[code]] += abs(rng.normal(0, 0.1 if name == "neutral" else 0.06))
+        shown[INDEX[code]] += abs(rng.normal(0, 0.12 if name == "neutral" else 0.06))
     shown *= 1 + rng.normal(0, 0.08) * np.array([1, -1]) + rng.normal(0, 0.04, shown.shape)
     shown[INDEX["AU43"]] += max(0.0, rng.normal(0.02, 0.08))
     if rng.random() < 0.025:

@@ -26,26 +26,26 @@ class Unit:
 
 
 UNITS = (
-    Unit("AU1", "inner brow raiser", "frontalis, medial part", {"browInnerUp": 2.2, "browAngle": 0.35}),
-    Unit("AU2", "outer brow raiser", "frontalis, lateral part", {"browOuterUp*": 2.0}),
-    Unit("AU4", "brow lowerer", "corrugator, depressor supercilii", {"browDown*": 2.4, "browAngle": -0.3}),
-    Unit("AU5", "upper lid raiser", "levator palpebrae superioris", {"eyeWide*": 1.5}),
+    Unit("AU1", "inner brow raiser", "frontalis, medial part", {"browInnerUp": 1.9, "browAngle": 0.35}),
+    Unit("AU2", "outer brow raiser", "frontalis, lateral part", {"browOuterUp*": 1.8}),
+    Unit("AU4", "brow lowerer", "corrugator, depressor supercilii", {"browDown*": 1.3, "browAngle": -0.3}),
+    Unit("AU5", "upper lid raiser", "levator palpebrae superioris", {"eyeWide*": 1.2}),
     Unit("AU6", "cheek raiser", "orbicularis oculi, orbital part", {"cheekSquint*": 1.1, "eyeSquint*": 0.35}),
     Unit("AU7", "lid tightener", "orbicularis oculi, palpebral part", {"eyeSquint*": 1.0}),
-    Unit("AU9", "nose wrinkler", "levator labii superioris alaeque nasi", {"noseSneer*": 2.3, "mouthUpperUp*": 0.35}),
+    Unit("AU9", "nose wrinkler", "levator labii superioris alaeque nasi", {"noseSneer*": 1.5, "mouthUpperUp*": 0.35}),
     Unit("AU10", "upper lip raiser", "levator labii superioris", {"mouthUpperUp*": 1.5}),
     Unit("AU12", "lip corner puller", "zygomaticus major", {"mouthSmile*": 1.15}),
-    Unit("AU14", "dimpler", "buccinator", {"mouthDimple*": 1.5}),
-    Unit("AU15", "lip corner depressor", "depressor anguli oris", {"mouthFrown*": 2.3}),
+    Unit("AU14", "dimpler", "buccinator", {"mouthDimple*": 0.7}),
+    Unit("AU15", "lip corner depressor", "depressor anguli oris", {"mouthFrown*": 1.5}),
     Unit("AU16", "lower lip depressor", "depressor labii inferioris", {"mouthLowerDown*": 1.2}),
     Unit("AU17", "chin raiser", "mentalis", {"mouthShrugLower": 1.1, "mouthShrugUpper": 0.2}),
     Unit("AU18", "lip pucker", "incisivii labii", {"mouthPucker": 1.0}),
-    Unit("AU20", "lip stretcher", "risorius", {"mouthStretch*": 1.9}),
+    Unit("AU20", "lip stretcher", "risorius", {"mouthStretch*": 1.1}),
     Unit("AU22", "lip funneler", "orbicularis oris", {"mouthFunnel": 1.0}),
     Unit(
-        "AU23", "lip tightener", "orbicularis oris", {"mouthRollLower": 0.5, "mouthRollUpper": 0.4, "mouthPress*": 0.5}
+        "AU23", "lip tightener", "orbicularis oris", {"mouthRollLower": 0.5, "mouthRollUpper": 0.4, "mouthPucker": 0.3}
     ),
-    Unit("AU24", "lip pressor", "orbicularis oris", {"mouthPress*": 1.2, "mouthRollLower": 0.3}),
+    Unit("AU24", "lip pressor", "orbicularis oris", {"mouthPress*": 0.5, "mouthRollLower": 0.5, "mouthRollUpper": 0.4}),
     Unit(
         "AU25",
         "lips part",

@@ -263,7 +263,7 @@ def _lashes():
 
 def _draw_lashes(image, person, points, depth):
     """Upper lashes dark, lower ones faint. points: of the head, on the screen."""
-    for triangles, alpha in zip(_lashes(), (0.1 + 0.85 * person.lashes, 0.35 * person.lashes), strict=True):
+    for triangles, alpha in zip(_lashes(), (0.35 + 0.65 * person.lashes, 0.4 * person.lashes), strict=True):
         ids, _, z = kernels.rasterise(points, triangles, True, image.shape[0])
         seen = (ids >= 0) & (z > depth - 0.03)
         image[seen] = image[seen] * (1 - alpha) + alpha * (person.hair * 0.25 + 0.003)

@@ -93,7 +93,7 @@ def looks() -> Table:
     if not file.is_file():
         return Table("Class by class", about, [{"Measure": "not yet run", "Class": ""}])
     stored = json.loads(file.read_text(encoding="utf-8"))
-    rows = [(name, [f"{value:+.1f}" for value in values]) for name, values in stored["off"].items()]
+    rows = [(name, [f"{round(value, 1) + 0:+.1f}" for value in values]) for name, values in stored["off"].items()]
     rows += [(f"signal, {name}", [f"{value:.2f}" for value in stored[name]]) for name in ("alike", "size")]
     rows += [
         (name, [f"{count:,}" for count in stored[key]])

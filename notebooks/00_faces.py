@@ -288,7 +288,7 @@ else:
 
 # %%
 tables.say("paper", "ferplus", """
-On the photographs of FERPlus the raters were people. They agree with $\\kappa$ = {kappa}, and {contested} of the images get no label by the common rule;
+On the photographs of FERPlus the raters were people. They agree with κ = {kappa}, and {contested} of the images get no label by the common rule;
 a single rater says what the majority says with a share of {one_rater}.
 """)
 

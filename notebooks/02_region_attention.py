@@ -1107,9 +1107,9 @@ tables.Stack([claims.table("02_region_attention", group) for group in ("Accuracy
 tables.say("full", "rendered", """
 On the book's own faces the **full network** reads {full_all} of the test images right, **mean pooling** {mean_all}, and the **plain network** of the same
 cost {plain_all}; of the hard ones {full_hard}, {mean_hard} and {plain_hard}; of faces behind a hand, mask, scarf or object {full_covered}, {mean_covered}
-and {plain_covered}. Where a thing hides more than 30 per cent of a crop, that crop's $\\mu$ fell in {mu_behind_a_thing_falls} of the pairs and its share
+and {plain_covered}. Where a thing hides more than 30 per cent of a crop, that crop's μ fell in {mu_behind_a_thing_falls} of the pairs and its share
 of the pool in {share_behind_a_thing_falls}; where a square hides a part of the face, in {mu_behind_a_square_falls} and {share_behind_a_square_falls}.
-Where $\\mu$ falls and the share does not, the weights of the other regions fell too: the pool did not leave what is hidden. Recall is lowest for
+Where μ falls and the share does not, the weights of the other regions fell too: the pool did not leave what is hidden. Recall is lowest for
 contempt, {recall_contempt}, then disgust, {recall_disgust}, and fear, {recall_fear}.
 """)
 
@@ -1124,7 +1124,7 @@ kept. Ours are the test images on which a majority of the raters agrees, eight c
 
 Of the faces that our rule calls occluded the network reads {full_occluded}, of those turned by more than 30 degrees {full_pose_30}; on lists that are not
 ours, {code-ferplus-occlusion} and {code-ferplus-pose30} are printed. After the lesson, trained and tested on the hard ones, {hard_trained_hard}, against
-{r1-ferplus-hard}; trained on all and tested on the hard ones, {all_trained_hard}. Behind a hand, mask, scarf or object $\\mu$ falls in
+{r1-ferplus-hard}; trained on all and tested on the hard ones, {all_trained_hard}. Behind a hand, mask, scarf or object μ falls in
 {mu_behind_a_thing_falls} of the pairs; behind a square in {mu_behind_a_square_falls}, no more often than a coin.
 
 So no printed number is reached. The network is small, its lesson short, and the people that it learned first are drawn ones.

@@ -1249,7 +1249,7 @@ shown.
 
 - +Rep+Cls less the network with as many parameters: {gain_rep_cls_less_as_many_scenes} on scenes, p {p_rep_cls_less_as_many_scenes};
   {gain_rep_cls_less_as_many_originals} on originals, p {p_rep_cls_less_as_many_originals}.
-- The manifold loss alone, on scenes: {gain_rep_cls_less_cls_scenes}. Between classes lies {separation_cls} of the variance of $z$ without that loss and
+- The manifold loss alone, on scenes: {gain_rep_cls_less_cls_scenes}. Between classes lies {separation_cls} of the variance of *z* without that loss and
   {separation_rep_cls} with it, on one seed.
 - Training everything together at the end, so for longer and on new scenes: {gain_joined_less_rep_cls_scenes}.
 - A perfect mask in place of the drawn face: {gain_perfect_less_cls_scenes}.

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fer_teach import checks, evaluation, figures, record, tables
+from fer_teach import chapters, checks, evaluation, figures, record, tables
 from fer_teach.errors import FerTeachError
 from fer_teach.harder import KINDS, behind_square, behind_squares, harder
 
@@ -72,6 +72,13 @@ def test_recorded_tables_stand_below_with_where_they_come_from(begun):
     stack = tables.show("right", frame, ["way"], ["right"], n=50)
     assert len(stack.tables) == 2
     assert f"paper profile, fer2013, {held['date'][:10]}, revision {held['revision']}" in stack.tables[1].caption
+
+
+@pytest.mark.parametrize("chapter", chapters.names())
+def test_said_paragraphs_hold_no_formula(chapter):
+    """They reach the page as CommonMark, which knows no formulas."""
+    said = [cell.source for cell in chapters.cells(chapter) if "tables.say(" in cell.source]
+    assert not [source for source in said if "$" in source]
 
 
 def test_prose_takes_numbers_from_records_and_claims_or_says_there_are_none(begun):

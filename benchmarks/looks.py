@@ -61,15 +61,14 @@ MEASURES = {  # of upright landmarks, in the eyes' distance
 
 def aligned(images, points):
     """Faces (N, 1, H, W) brought to PLACES by the nearest similarity, standardised over CORE: (N, SIDE, SIDE)."""
-    made = []
+    middle, size, made = PLACES.mean(), torch.tensor([images.shape[-1], images.shape[-2]]), []
+    spread = PLACES - middle
+    row, column = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    there = torch.complex(column.float(), row.float()) - middle
     for chosen, at in zip(images.split(512), points.split(512), strict=True):
-        z, middle = middles(at), PLACES.mean()
-        spread = PLACES - middle
+        z = middles(at)
         a = ((z - z.mean(1, keepdim=True)) * spread.conj()).sum(1) / spread.abs().square().sum()  # from there to here
-        row, column = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
-        there = torch.complex(column.float(), row.float()) - middle
         here = torch.view_as_real(a[:, None, None] * there + z.mean(1)[:, None, None])  # (B, SIDE, SIDE, 2) pixels
-        size = torch.tensor([chosen.shape[-1], chosen.shape[-2]])
         grid = (2 * here + 1) / size - 1
         x = F.grid_sample(chosen.float(), grid, padding_mode="border", align_corners=False)[:, 0]
         core = x[:, *CORE].flatten(1)
@@ -81,7 +80,8 @@ def described(dataset):
     """Per class: mean and deviation of every measure (K, M), and the mean picture's CORE (K, P); and counts (K,)."""
     points, found = landmarks.find(dataset.images)
     labels, points, images = dataset.labels[found], points[found], dataset.images[found]
-    values = torch.stack([measure(upright(points)) for measure in MEASURES.values()], 1)  # (N, M)
+    level = upright(points)
+    values = torch.stack([measure(level) for measure in MEASURES.values()], 1)  # (N, M)
     pictures = aligned(images, points)[:, *CORE].flatten(1)
     rows = [(values[labels == c], pictures[labels == c]) for c in range(len(dataset.classes))]
     mean, deviation = (torch.stack([getattr(v, name)(0) for v, _ in rows]) for name in ("mean", "std"))

@@ -16,6 +16,7 @@ import os
 import textwrap
 import time
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def _code_key(chapter: str, cell) -> dict:
     return {
         "cell": chapters.behaviour(tree),
         "method": chapters.method_hash(chapter, chapters.used_names(tree)),
-        "package": _PACKAGE,
+        "package": _package_key(),
         "data": records.current()["data"]["hash"],
         "profile": records.current()["profile"],
         "threads": torch.get_num_threads(),  # the last digits depend on it
@@ -141,13 +142,12 @@ def _code_key(chapter: str, cell) -> dict:
     }
 
 
+@cache
 def _package_key() -> str:
+    """Of the package's code, read once: what is written to its files later, this process does not run."""
     package = Path(__file__).parent
     code = "".join(chapters.behaviour(ast.parse((package / file).read_text())) for file in _CELL_CODE)
     return hashlib.sha256(code.encode()).hexdigest()
-
-
-_PACKAGE = _package_key()  # of the code that this process runs, whatever is written to its files meanwhile
 
 
 def _key(code: dict, parameters: dict) -> str:

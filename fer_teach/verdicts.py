@@ -19,7 +19,7 @@ def verdict(low: float, high: float, above: float = 0.0) -> str:
 
 def answer(chapter: str, question: dict) -> tuple[str, str]:
     """The verdict on one question, and our number with its interval, as text ("" where no record is committed)."""
-    held = record.result(chapter, *(("paper", question["on"]) if "on" in question else ("full", "rendered")))
+    held = asked_of(chapter, question)
     if held is None:
         return NOT_YET, ""
     value, low, high = _measured(question, held)
@@ -27,6 +27,12 @@ def answer(chapter: str, question: dict) -> tuple[str, str]:
     sign, unit = ("", "%") if above else ("+", "points")
     value_, low_, high_ = (f"{100 * number:{sign}.1f}" for number in (value, low, high))
     return verdict(low, high, above), f"{value_} {unit} [{low_}, {high_}]"
+
+
+def asked_of(chapter: str, question: dict) -> dict | None:
+    """The committed record that answers: of the paper profile on the photographs named, else the full one."""
+    profile, data = ("paper", question["on"]) if "on" in question else ("full", "rendered")
+    return record.result(chapter, profile, data)
 
 
 def _bar(chapter: str, above: float | str, held: dict) -> float:

@@ -713,6 +713,7 @@ MODELS = {  # what the classifier sees ("scene", "front" or "mask"), and whether
 
 def shown_to(lab, source, split, sees, trained_on="scenes", filters=32, kind="front"):
     """What a classifier sees of lab.scenes or lab.originals: FaceDataset of uint8 (N, 3, 32, 32), made once."""
+    kind = "front" if kind == "classifier" else kind  # the front that goes with this kind of classifier
     key = (source, split, sees, kind) + ((trained_on, filters) if sees == "front" else ())
     if key not in lab.memo:
         dataset = (lab.scenes if source == "scenes" else lab.originals)[split]
@@ -757,8 +758,7 @@ def width_of_as_many(options, classes):
 def train_classifier(lab, model, source, seed, kind, filters, feature_map, beta, sigma):
     """What `fitted_classifier` returns; a finished training is read from disk."""
     sees, rep = MODELS[model]
-    stage = "front" if kind == "classifier" else kind
-    seen = shown_to(lab, source, "train", sees, source, filters, stage)
+    seen = shown_to(lab, source, "train", sees, source, filters, kind)
     seen, recipe = planned(seen, lab.profile, kind)
     options, classes = NETWORK[lab.profile], len(seen.classes)
     width = width_of_as_many(options, classes) if model == "as many parameters" else options["width"]
@@ -1166,8 +1166,7 @@ tables.show("as_reported", pandas.DataFrame(rows), ["after_run"], [*shares, *nam
 # CK+ and JAFFE have no published splits. Folds must hold out *people*: a face seen in training helps to recognise the person, not the expression. On
 # these two sets four rows are tested on originals of people held out. Each differs from the one above in one thing: scenes in place of originals to train
 # on, the front, the manifold loss. (In the paper profile these sets are so small that 60 epochs end the training, and a row on scenes has four of each
-# face.) On other sets one fold of the test split's people shows how it is done, with the plain network alone. The column
-# `seeds` counts folds.
+# face.) On other sets one fold of the test split's people shows how it is done, with the plain network alone. The column `seeds` counts folds.
 
 # %% tags=["method"]
 BY_PERSON = [("PreActResNet18", "originals"), ("PreActResNet18", "scenes"), ("FERAtt+Cls", "scenes"), ("FERAtt+Rep+Cls", "scenes")]
@@ -1189,8 +1188,9 @@ def fold_of(everybody, fold, folds, seed):
 # %%
 def by_person(fold, model, source, folds):
     mine = make_lab(f"fold {fold} of {folds}", PROFILE, fold_of(everybody, fold, folds, SEED), pictures, SEED)
-    net = fitted_classifier(mine, model, source, SEED, "classifier" if PROFILE == "paper" else "sweep")
-    held = shown_to(mine, "originals", "test", MODELS[model][0], source, kind="front" if PROFILE == "paper" else "sweep")
+    kind = "classifier" if PROFILE == "paper" else "sweep"
+    net = fitted_classifier(mine, model, source, SEED, kind)
+    held = shown_to(mine, "originals", "test", MODELS[model][0], source, kind=kind)
     scored = evaluation.scores(evaluation.predict(net, held, feed=classifier_feed), held.labels, held.classes)
     return {m: getattr(scored, m) for m in ("accuracy", "precision", "recall", "f1")} | {"tested": scored.n}
 
@@ -1260,9 +1260,9 @@ shown.
 
 # %%
 tables.say("paper", "ferplus", """
-**On FERPlus**, trained on originals and read, with mirror images, on the validation split, which R2 calls its test set: PreActResNet18 {originals_resnet_valid_accuracy} beside
-{r2-ferplus-real-resnet-accuracy}, +Cls {originals_cls_valid_accuracy} beside {r2-ferplus-real-cls-accuracy}, +Rep+Cls {originals_rep_cls_valid_accuracy}
-beside {r2-ferplus-real-rep-cls-accuracy}. +Rep+Cls trained on scenes, read on originals: {scenes_to_originals_rep_cls_valid}, joined
+**On FERPlus**, trained on originals and read, with mirror images, on the validation split, which R2 calls its test set: PreActResNet18
+{originals_resnet_valid_accuracy} beside {r2-ferplus-real-resnet-accuracy}, +Cls {originals_cls_valid_accuracy} beside {r2-ferplus-real-cls-accuracy},
++Rep+Cls {originals_rep_cls_valid_accuracy} beside {r2-ferplus-real-rep-cls-accuracy}. +Rep+Cls trained on scenes, read on originals: {scenes_to_originals_rep_cls_valid}, joined
 {scenes_to_originals_joined_valid}, beside {r2-ferplus-synthetic-to-real}; the plain network {scenes_to_originals_resnet_valid}.
 """)
 

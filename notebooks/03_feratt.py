@@ -379,7 +379,7 @@ NETWORK = {"quick": SMALL, "full": SMALL, "paper": {"blocks": 2, "width": 24}}  
 PLAN = {  # images seen in all, and training faces used at most, in each kind of training
     "quick": {"front": (2700, 900), "classifier": (2700, 900), "sweep": (600, 600), "joined": (300, 300)},
     "full": {"front": (12000, 4000), "classifier": (60000, 7560), "sweep": (15000, 7560), "joined": (3000, 3000)},
-    "paper": {"front": (30000, 15000), "classifier": (300000, 10**6), "sweep": (12000, 4000), "joined": (45000, 15000)},
+    "paper": {"front": (30000, 15000), "classifier": (400000, 10**6), "sweep": (12000, 4000), "joined": (45000, 15000)},
 }
 
 

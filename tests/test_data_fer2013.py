@@ -241,7 +241,9 @@ def test_bad_labels(tmp_path, line, words):
 
 def test_labels_without_a_column_or_a_split_or_folders(tmp_path):
     labels(tmp_path, lambda lines: lines.__setitem__(0, "image,Usage,label"))
-    refused(tmp_path, "fer2013_labels.csv (no column emotion)", "kaggle.com")
+    refused(tmp_path, "its images are there", "fer2013_labels.csv (no column emotion)", "kaggle.com")
+    (tmp_path / "fer2013_labels.csv").write_bytes(b"\xff\xfe\x00i\x00")
+    refused(tmp_path, "its images are there", "fer2013_labels.csv is not a text file")
     (tmp_path / "fer2013_labels.csv").write_text("image,Usage,emotion\nfer0000000.png,Training,0\n")
     assert len(data.load("fer2013", tmp_path)) == 1
     refused(tmp_path, "'valid' is empty", split="valid")

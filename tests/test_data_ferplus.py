@@ -94,6 +94,14 @@ def test_kaggle_layout(tmp_path, icml, how):
     assert len(data.load("ferplus", tmp_path, rule="all")) == PER_SPLIT - 1
 
 
+def test_a_removed_row_needs_no_votes(tmp_path):
+    write_rows(tmp_path / "fer2013.csv", kaggle_rows()[0])
+    rows = new_rows(blank=(1,))
+    rows[2][2:] = [0] * 10
+    write_rows(tmp_path / "fer2013new.csv", rows)
+    assert len(data.load("ferplus", tmp_path, rule="all")) == PER_SPLIT - 1
+
+
 def test_rules(root):
     assert data.load("ferplus", root, rule="plurality").labels.tolist() == [0, 1, 6, 0, 7]
     everything = data.load("ferplus", root, rule="all")
@@ -132,6 +140,8 @@ def test_missing_data_say_what_where_who_and_how(tmp_path):
     assert "kaggle.com" in message
     refused(tmp_path / "nowhere", "does not exist", "nowhere")
     refused(None, "FER_TEACH_DATA")
+    refused(3, "Cannot read 3")
+    refused(str(tmp_path).encode(), "not found", str(tmp_path))
 
 
 def test_votes_without_images_table(tmp_path):
@@ -207,6 +217,13 @@ def test_damaged_image(root, how, words):
     assert "more files" not in message
     spoil(root / "FER2013Train" / "fer0000004.png", "missing" if how == "missing" else "empty")
     refused(root, "fer0000002.png", "1 more file")
+
+
+def test_a_pipe_in_place_of_an_image_is_refused(root):
+    path = root / "FER2013Train" / "fer0000002.png"
+    path.unlink()
+    os.mkfifo(path)
+    refused(root, "is a pipe or a device", "label.csv, row 3")
 
 
 def test_damage_after_caching_is_noticed(root):

@@ -61,6 +61,19 @@ def test_an_archive_is_unpacked_once(tmp_path, plain):
     assert unpacked.stat().st_mtime_ns == before
 
 
+def test_a_file_lost_beside_the_cache_names_the_folder_to_delete(tmp_path, plain):
+    root = tmp_path / "packed"
+    root.mkdir()
+    pack(plain, root / "ferplus.tar")
+    data.load("ferplus", root, "train")
+    (unpacked,) = (paths.cache() / "data").glob("unpacked-*")
+    next(unpacked.rglob("FER2013Valid/*.png")).unlink()
+    with pytest.raises(data.DataError, match=f"Delete {unpacked}: the archive is then unpacked again"):
+        data.load("ferplus", root, "valid")
+    shutil.rmtree(unpacked)
+    assert len(data.load("ferplus", root, "valid"))
+
+
 def test_fer2013_labels_beside_or_inside_an_archive(tmp_path, plain):
     names = {split: sorted(p.name for p in (plain / f"FER2013{part}").glob("*.png")) for split, part in
              (("Training", "Train"), ("PublicTest", "Valid"), ("PrivateTest", "Test"))}  # fmt: skip

@@ -187,7 +187,7 @@ def roots(name: str, root: str | os.PathLike | None) -> list[Path]:
     if given is None:
         raise missing(name, ["(no folder given: pass root=, --root or set FER_TEACH_DATA)"])
     try:
-        base = Path(given).expanduser()
+        base = Path(os.fsdecode(given)).expanduser()
         if not base.exists():
             raise missing(name, [f"{base} (does not exist)"])
         if base.is_file():
@@ -201,7 +201,7 @@ def roots(name: str, root: str | os.PathLike | None) -> list[Path]:
         return [*folders, base, *packed]
     except PermissionError as error:
         raise DataError(f"No permission to read {error.filename or base}. Give yourself read access to it.") from error
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise DataError(f"Cannot read {given}: {why}.") from error
 

@@ -45,7 +45,7 @@ def load(places: list[Path], split: str) -> FaceDataset:
     looked: list[str] = []
     labels = _labels_file(places, looked) or _labels_file(unpacked(places, FOLDERS["train"][0]), looked)
     if labels is None:
-        raise missing("fer2013", looked)
+        raise _absent(places, looked)
     return _from_folders(labels, split, places)
 
 
@@ -54,8 +54,16 @@ def find(places: list[Path]) -> str:
     looked: list[str] = []
     found = kaggle.find(places) or _labels_file(places, looked) or _packed(places)
     if found is None:
-        raise missing("fer2013", looked)
+        raise _absent(places, looked)
     return str(found)
+
+
+def _absent(places: list[Path], looked: list[str]) -> DataError:
+    """The error for labels that are not there: all of the data set, or only they, beside their images."""
+    folders = [place / name for place in places for names in FOLDERS.values() for name in names]
+    there = any(next(folder.glob("*.png"), None) for folder in folders)
+    what = "its images are there, but no table with the columns image, Usage, emotion" if there else None
+    return missing("fer2013", looked, what)
 
 
 def _dataset(split: str, images: np.ndarray, labels: np.ndarray) -> FaceDataset:
@@ -68,7 +76,7 @@ def _labels_file(places: list[Path], looked: list[str]) -> TableFile | None:
         files = [place] if place.is_file() else sorted(place.glob("*.csv"))
         lacking = {file: _lacking(TableFile(file)) for file in files}
         fitting = [file for file in files if not lacking[file]]
-        looked += [str(place), *(f"{file} (no column {', '.join(lacking[file])})" for file in files if lacking[file])]
+        looked += [str(place), *(lacking[file] for file in files if lacking[file])]
         if len(fitting) > 1:
             named = [file for file in fitting if file.name == "fer2013_labels.csv"]
             if not named:
@@ -91,12 +99,14 @@ def _packed(places: list[Path]) -> Path | None:
     return None
 
 
-def _lacking(table: TableFile) -> list[str]:
+def _lacking(table: TableFile) -> str:
+    """Why a file is not the table of labels; "" for one that is."""
     try:
         header = [name.lower() for name in table.header()]
-    except DataError:
-        header = []
-    return [name for name in _COLUMNS if name.lower() not in header]
+    except DataError as error:
+        return str(error).rstrip(".")
+    absent = [name for name in _COLUMNS if name.lower() not in header]
+    return f"{table} (no column {', '.join(absent)})" if absent else ""
 
 
 def _from_folders(table: TableFile, split: str, places: list[Path]) -> FaceDataset:

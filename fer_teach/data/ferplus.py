@@ -163,7 +163,7 @@ def _read_tables(images: TableFile, votes: TableFile, split: str) -> tuple[np.nd
                 "The two files must have the same rows in the same order; use both as published."
             )
         names.append(name.strip())
-        counts.append(parse_votes(values, where))
+        counts.append(parse_votes(values, where) if names[-1] else [0] * len(COLUMNS))
     if len(names) != len(pixels["images"]):
         raise DataError(
             f"{votes} has {len(names):,} rows, {images} has {len(pixels['images']):,}. "

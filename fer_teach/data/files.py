@@ -234,11 +234,14 @@ def _explained(path: Path):
 
 
 def read_file(file: str) -> bytes:
-    """The bytes of an unpacked file. Errors: OSError; ValueError where it is far too large for an image."""
-    descriptor = os.open(file, os.O_RDONLY)
+    """The bytes of an unpacked file. Errors: OSError; ValueError where it is a pipe or far too large for an image."""
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for ever
     try:
-        if os.fstat(descriptor).st_size > _LARGEST:
-            raise ValueError(f"is far too large for an image ({os.fstat(descriptor).st_size:,} bytes)")
+        status = os.fstat(descriptor)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise ValueError("is a pipe or a device, not a file")
+        if status.st_size > _LARGEST:
+            raise ValueError(f"is far too large for an image ({status.st_size:,} bytes)")
         parts = []
         while part := os.read(descriptor, 1 << 20):
             parts.append(part)

@@ -154,6 +154,10 @@ def _next(waiting: deque, bar) -> tuple[list, list]:
 def _problem(error: Exception) -> str:
     """What is wrong with a file, and the remedy."""
     if isinstance(error, FileNotFoundError):
+        ours = str(error.filename).partition(f"{os.sep}unpacked-")
+        if ours[1]:  # unpacked by this package beside its cache
+            folder = f"{ours[0]}{ours[1]}{ours[2].partition(os.sep)[0]}"
+            return f"is listed but missing. Delete {folder}: the archive is then unpacked again."
         return "is listed but missing. Unpack the data set again; some of its files were lost."
     if isinstance(error, IsADirectoryError):
         return "is a folder, not an image. Unpack the data set again."

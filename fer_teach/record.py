@@ -7,6 +7,7 @@ without it, in Colab say, the record stays in memory and `current()` shows it.
 
 from __future__ import annotations
 
+import csv
 import datetime
 import json
 import math
@@ -23,7 +24,7 @@ from . import paths, processor
 from .errors import FerTeachError
 
 VARIABLE = "FER_TEACH_RECORD"
-TIME_FIELDS = ("date", "seconds", "reused", "revision")
+TIME_FIELDS = ("date", "seconds", "reused", "reused_seconds", "revision")
 _PACKAGES = ("fer_teach", "torch", "torchvision", "numpy", "opencv-contrib-python", "lightning", "scikit-image")
 _state: dict = {}
 
@@ -39,7 +40,7 @@ def begin(chapter: str, profile: str, data: dict, seed: int) -> None:
     _state.update(
         started=time.monotonic(),
         begun=time.time(),
-        reused=set(),
+        reused={},
         record={
             "schema": 1,
             "chapter": chapter,
@@ -56,6 +57,7 @@ def begin(chapter: str, profile: str, data: dict, seed: int) -> None:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
             "reused": 0,
+            "reused_seconds": 0.0,
             "metrics": {},
             "tables": {},
         },
@@ -88,11 +90,23 @@ def table(name: str, rows) -> None:
 
 
 def reuse(*files: Path) -> None:
-    """Count those outcomes that an earlier run left: `seconds` does not hold the time they took."""
-    earlier = (file for file in files if file.is_file() and file.stat().st_mtime < _state["begun"])
-    _state["reused"].update(earlier)
-    current()["reused"] = len(_state["reused"])
+    """Count those outcomes that an earlier run left, and the time they took then, which `seconds` does not hold.
+
+    files: cells of a sweep, which say their seconds, and checkpoints of trainings, whose history.csv says them.
+    """
+    held = _state["reused"]
+    for file in files:
+        if file not in held and file.is_file() and file.stat().st_mtime < _state["begun"]:
+            held[file] = _seconds(file)
+    current().update(reused=len(held), reused_seconds=round(sum(held.values()), 1))
     _write()
+
+
+def _seconds(outcome: Path) -> float:
+    if outcome.suffix == ".json":
+        return json.loads(outcome.read_text())["seconds"]
+    with open(outcome.with_name("history.csv"), newline="", encoding="utf-8") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file))
 
 
 def current() -> dict:

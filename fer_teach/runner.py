@@ -7,16 +7,18 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from . import chapters, paths
+from . import chapters, paths, processor
 from . import record as records
 from .errors import FerTeachError
 from .sweep import VARIABLE as KEEP
@@ -78,13 +80,24 @@ def run_all(names: list[str], settings: Settings, out: Path, *, jobs: int = 1, *
         return [run(name, settings, out, **options) for name in names]
     _warm_up(settings)
     options.setdefault("threads", max(1, (os.cpu_count() or 1) // jobs))
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with, (os.getpid(),)) as pool:
         started = [pool.submit(run, name, settings, out, **options) for name in names]
         try:
             return [job.result() for job in started]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone, however that ended: a killed run leaves nothing behind."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run(
@@ -108,8 +121,16 @@ def run(
     paths.writable(out)
     if keep:
         paths.writable(keep)
-    with FileLock(out / f".{chapter}.lock"):
+    lock = FileLock(out / f".{chapter}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{chapter}: waiting for another run of it in {out}")
+        lock.acquire()
+    try:
         return _run(chapter, settings, out, force, keep, threads, say)
+    finally:
+        lock.release()
 
 
 def _run(chapter, settings, out, force, keep, threads, say) -> dict:
@@ -128,7 +149,7 @@ def _run(chapter, settings, out, force, keep, threads, say) -> dict:
     start = time.monotonic()
     told = {records.VARIABLE: record.resolve(), KEEP: (keep or out / "kept").resolve()}
     with _environment(**told, **({"OMP_NUM_THREADS": threads} if threads else {})):
-        _execute(chapter, settings, notebook)
+        _execute(chapter, settings, notebook, say)
     if not record.is_file():
         raise FerTeachError(f"{chapter} ran to its end and left no record: it never called fer_teach.record.begin().")
     content = records.read(record)
@@ -140,10 +161,11 @@ def _run(chapter, settings, out, force, keep, threads, say) -> dict:
 
 
 def _warm_up(settings: Settings) -> None:
-    """Decode the data set once, here, where its progress is seen and its errors are the user's."""
-    from . import data
+    """Decode the user's data set once, here, where its progress is seen and its errors are the user's."""
+    if (settings.data, settings.root) != ("rendered", None):  # the package's own is read in a second, by the kernel
+        from . import data
 
-    data.splits(settings.data, root=settings.root)
+        data.splits(settings.data, root=settings.root)
 
 
 @contextmanager
@@ -157,7 +179,7 @@ def _environment(**values):
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _execute(chapter: str, settings: Settings, notebook: Path) -> None:
+def _execute(chapter: str, settings: Settings, notebook: Path, say) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -173,6 +195,7 @@ def _execute(chapter: str, settings: Settings, notebook: Path) -> None:
             progress_bar={"desc": chapter},
             log_output=False,
             cwd=str(notebook.parent),
+            extra_arguments=["--log-level=ERROR"],  # the kernel listens to this machine alone: no notice of it
         )
     except PapermillExecutionError as error:
         raise FerTeachError(
@@ -186,19 +209,33 @@ def _execute(chapter: str, settings: Settings, notebook: Path) -> None:
         ) from None
     finally:
         plain.unlink(missing_ok=True)
-    _tidy(notebook)
+    for warning in _tidy(notebook):
+        say(f"{chapter}: {warning}")
 
 
-def _tidy(notebook: Path) -> None:
-    """Drop what a page must not show: papermill's injected cell and progress bars' traces on stderr."""
+def _tidy(notebook: Path) -> list[str]:
+    """Drop what a page must not show: papermill's injected cell, and stderr but for this book's own warnings.
+
+    Those become a line of the cell's text each, without the place in the code, and are returned.
+    """
     import nbformat
 
-    content = nbformat.read(notebook, as_version=4)
+    content, warnings = nbformat.read(notebook, as_version=4), []
     for cell in content.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
+        if cell.cell_type != "code":
+            continue
+        said = "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stderr")
+        found = list(dict.fromkeys(re.findall(rf"\b((?:{_WARNINGS}): .+)", said)))
+        cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
+        if found:
+            cell.outputs.append(nbformat.v4.new_output("stream", name="stdout", text="\n".join(found) + "\n"))
+            warnings += found
     content.cells = [c for c in content.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     nbformat.write(content, notebook)
+    return warnings
+
+
+_WARNINGS = "CollapseWarning|DataWarning|CountWarning"
 
 
 def _indent(text: str) -> str:
@@ -206,11 +243,13 @@ def _indent(text: str) -> str:
 
 
 def fingerprint(chapter: str, settings: Settings) -> str:
-    """A hash of all that an execution depends on: chapter, package, lock, results, claims, parameters, user's data.
+    """A hash of all that an execution depends on: chapter, package, lock, results, claims, parameters, user's data,
+    versions installed, vector instructions.
 
     The data by names, sizes and times, wherever the loader would look. Errors: DataError where they are not there.
     """
-    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    machine = [records.versions(), processor.instructions(), *map(os.environ.get, _LIMITS)]
+    digest = hashlib.sha256(json.dumps([asdict(settings), machine], sort_keys=True).encode())
     package = Path(__file__).parent
     own = (p for p in package.rglob("*") if p.suffix in _SOURCES and "_book" not in p.relative_to(package).parts)
     kept = [chapters.source(chapter), *sorted(own)]
@@ -247,4 +286,5 @@ def _data_files(parameters: dict) -> list[str]:
     return sorted(found)
 
 
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # on the instructions that torch's kernels may use
 _SOURCES = {".py", ".json", ".mplstyle", ".npz", ".npy", ".webp", ".css", ".js"}

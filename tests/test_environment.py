@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 # What this Python can do stands in $CAN; it writes what it was asked into $ASKED.
 PYTHON = r"""#!/bin/bash
 echo "python $*" >> "$ASKED"
+case "$*" in scripts/check_env.py) exit "${CHECK:-0}" ;; esac
 can() { [[ " $CAN " == *" $1 "* ]]; }
 environment() { mkdir -p "$1/bin" && cp "$0" "$1/bin/python" && touch "$1/bin/pip-is-here"; }
 case "$*" in
@@ -35,15 +36,15 @@ def make(tmp_path):
     """make(what this Python can do, user) -> the finished `make env`, what was asked for."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "tools").mkdir()
-    for name in ("Makefile", "scripts/make_venv.sh", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "scripts/make_venv.sh", "scripts/check_env.py", "requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     for name, text in (("python3", PYTHON), ("id", ID), ("apt-get", APT)):
         (tmp_path / "tools" / name).write_text(text)
         (tmp_path / "tools" / name).chmod(0o755)
 
-    def run(can, user=1000):
+    def run(can, user=1000, check=0):
         alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-        told = {"CAN": can, "USER_ID": str(user), "ASKED": str(tmp_path / "asked")}
+        told = {"CAN": can, "USER_ID": str(user), "CHECK": str(check), "ASKED": str(tmp_path / "asked")}
         told["PATH"] = f"{tmp_path / 'tools'}:{os.environ['PATH']}"
         command = ["make", "env", f"PYTHON={tmp_path / 'tools/python3'}"]
         done = subprocess.run(command, cwd=tmp_path, env=alone | told, capture_output=True, text=True)
@@ -95,3 +96,54 @@ def test_a_failed_install_fails_and_is_completed_the_next_time(make, tmp_path):
     done, asked = make("ensurepip install")
     assert done.returncode == 0, done.stderr
     assert sum("-m venv" in line for line in asked) == 1
+
+
+def test_an_environment_that_is_whole_is_left_alone(make):
+    make("ensurepip install")
+    done, asked = make("ensurepip install")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in asked if "install -r" in line or "check_env" in line][1:] == [
+        "python scripts/check_env.py"
+    ]
+
+
+@pytest.mark.parametrize(("check", "made"), [(1, 1), (2, 2)], ids=["packages missing", "made elsewhere"])
+def test_an_environment_that_is_not_whole_is_completed_or_made_anew(make, tmp_path, check, made):
+    make("ensurepip install")
+    done, asked = make("ensurepip install", check=check)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / ".venv/.ready").is_file()
+    assert sum("-m venv" in line for line in asked) == made
+    assert sum("install -r requirements.lock" in line for line in asked) == 2
+
+
+def test_without_python_the_stamp_does_not_count(make, tmp_path):
+    make("ensurepip install")
+    (tmp_path / ".venv/bin/python").unlink()
+    done, asked = make("ensurepip install")
+    assert done.returncode == 0, done.stderr
+    assert sum("-m venv" in line for line in asked) == 2
+
+
+@pytest.fixture
+def check(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import check_env
+
+    return check_env
+
+
+def test_what_is_installed_is_compared_with_the_lock(check):
+    assert check.wrong('numpy>=1\n# a comment\n\ntorch>=2 ; sys_platform == "nowhere"\n') == ""
+    assert check.wrong("no-such-thing==1\n") == "no-such-thing is not installed"
+    assert check.wrong("pytest==0.1\n").endswith(", not ==0.1")
+
+
+def test_programs_that_call_another_python_are_found(check, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    assert not check.moved(here)
+    for called, found in ((here / "python3", False), (there / "python3", True), (tmp_path / "gone" / "python", True)):
+        (here / "fer-teach").write_text(f"#!{called}\nimport sys\n")
+        assert check.moved(here) == found

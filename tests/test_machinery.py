@@ -127,6 +127,39 @@ def test_drift_missing_and_new_metrics_are_told_apart():
     assert verdicts == {"same": "ok", "off": "drift", "gone": "missing", "extra": "new"}
 
 
+def test_the_book_s_own_warnings_stay_on_the_page_and_reach_the_terminal(tmp_path):
+    import nbformat
+
+    streams = [
+        ("stderr", "3 %|bar\nx.py:3: CollapseWarning: all 9 images\n  warn()\nx.py:4: UserWarning: theirs\n"),
+        ("stdout", "9\n"),
+    ]
+    outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in streams]
+    cells = [nbformat.v4.new_code_cell("predict()", outputs=outputs), nbformat.v4.new_code_cell("x = 1")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
+    assert runner._tidy(tmp_path / "page.ipynb") == ["CollapseWarning: all 9 images"]
+    first, second = nbformat.read(tmp_path / "page.ipynb", as_version=4).cells
+    assert [output.text for output in first.outputs] == ["9\n", "CollapseWarning: all 9 images\n"]
+    assert second.outputs == []
+
+
+def test_a_worker_ends_with_its_parent():
+    worker = "import sys, time; from fer_teach.runner import _end_with; _end_with(int(sys.argv[1])); time.sleep(60)"
+    parent = "import os, subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1], str(os.getpid())])"
+    start = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-c", parent, worker], stdout=subprocess.PIPE, timeout=50
+    )  # the pipe: its worker's too
+    assert time.monotonic() - start < 50
+
+
+def test_other_vector_instructions_are_another_execution(tiny_book, monkeypatch):
+    before = runner.fingerprint("07_tiny", runner.Settings())
+    assert runner.fingerprint("07_tiny", runner.Settings()) == before
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert runner.fingerprint("07_tiny", runner.Settings()) != before
+
+
 # Sweeps -------------------------------------------------------------------------------------------------------------
 
 CALLS = []
@@ -159,6 +192,16 @@ def test_a_record_counts_what_earlier_runs_left(begun):
     sweep({"x": [1, 2, 3], "seed": [0]}, cell)
     assert record.current()["reused"] == 2
     assert "besides 2 results kept from earlier runs" in tables.provenance(record.current())
+    assert "which took" not in tables.provenance(record.current())  # no time at all
+    run = paths.build() / "a training"
+    run.mkdir(parents=True)
+    (run / "checkpoint.ckpt").touch()
+    (run / "history.csv").write_text("epoch,seconds\n1,100.5\n2,99.5\n")
+    for file in run.iterdir():
+        os.utime(file, (0, 0))
+    record.reuse(run / "checkpoint.ckpt")
+    assert record.current()["reused_seconds"] == pytest.approx(200, abs=1)
+    assert "besides 3 results kept from earlier runs, which took 3 minutes" in tables.provenance(record.current())
 
 
 def test_other_data_or_code_is_another_cell(begun):
@@ -259,6 +302,13 @@ def test_a_parameter_that_the_chapter_lacks_is_one_message(tiny_book, capsys, wo
     rewrite(tiny_book, "SEED = 0", "SEED = 0\nWEAK = None")
     assert cli.main(["run", "07_tiny", "--set", word]) == 2
     assert "has WEAK" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--seed", "-1"], ["--seed", str(2**32)], ["--seed", "one"], ["--jobs", "0"]])
+def test_a_number_that_cannot_be_is_one_sentence(tiny_book, words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["run", "07_tiny", *words])
+    assert f"'{words[1]}' is no whole number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["run", "07_tiny", "--root"], ["data", "check", "jaffe", "--root"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -110,7 +111,8 @@ def drop_unused(app, exception) -> None:
 
 
 def setup(app) -> dict:
-    """Connect the above."""
+    """Connect the above. Chapters that the builder itself runs draw sliders for a page (`fer_teach.figures.live`)."""
+    os.environ["FER_TEACH_TWINS"] = "1"
     app.connect("builder-inited", add_vendored)
     app.connect("source-read", fill_in)
     app.connect("doctree-read", tagged_equations)

@@ -6,17 +6,19 @@ import os
 
 import numpy as np
 
+TWINS = "FER_TEACH_TWINS"
+
 
 def sliders(function, alt: str, /, **ranges):
     """A slider per keyword of function(**values) -> Figure or PIL image; ranges: keyword -> (low, high, step, start).
 
-    Under the book's runner these are twins, which work on the page without a kernel, one keyword each, the others
-    left at the function's defaults. With a kernel they are live (ipywidgets) and move together. alt: what the pictures
-    show.
+    Under the book's runner, and where Sphinx runs the chapters ($FER_TEACH_TWINS), these are twins, which work on the
+    page without a kernel, one keyword each, the others left at the function's defaults. With a kernel they are live
+    (ipywidgets) and move together. alt: what the pictures show.
     """
     from ..record import VARIABLE
 
-    return _twins(function, alt, ranges) if VARIABLE in os.environ else _live(function, ranges)
+    return _twins(function, alt, ranges) if {VARIABLE, TWINS} & os.environ.keys() else _live(function, ranges)
 
 
 _GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(min({}rem,100%),1fr));gap:0 1.2rem"

@@ -5,6 +5,8 @@ Nothing here is typed: values come from a sweep's frame or from a committed reco
 
 from __future__ import annotations
 
+import math
+
 from . import evaluation, paths
 from . import record as records
 from .errors import FerTeachError
@@ -29,10 +31,10 @@ def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str,
 
     frame: from `sweep`, a row a cell, with a `seed` column where cells were repeated; by: the columns that name a row;
     metrics: shares (0..1), shown in per cent; n: the images behind each share, one number or one a metric. A row of
-    several seeds shows mean and 95 % interval over the seeds (Student t); a row of one seed its value and Wilson's
-    interval over the n images. values: those of the metrics that are no shares (a loss, points): shown as they are,
-    with an interval over the seeds alone. means: those that are means over classes (macro precision), in per cent;
-    they count no images, so one seed has no interval.
+    one seed shows its value and Wilson's interval over the n images; a row of two their mean and both; a row of more
+    mean and 95 % interval over the seeds (Student t), or the value alone where all agree. values: those of the metrics
+    that are no shares (a loss, points): shown as they are, with an interval over the seeds alone. means: those that
+    are means over classes (macro precision), in per cent; they count no images, so one seed has no interval.
     """
     n = n if isinstance(n, dict) else dict.fromkeys(metrics, n)
     current = records.current()
@@ -93,6 +95,8 @@ def provenance(recorded: dict) -> str:
     """Where a record comes from, in a line: profile, data, date, revision, machine, duration."""
     device, minutes = recorded["device"], recorded["seconds"] / 60
     earlier = f", besides {recorded['reused']} results kept from earlier runs" if recorded.get("reused") else ""
+    if recorded.get("reused_seconds"):
+        earlier += f", which took {recorded['reused_seconds'] / 60:.0f} minutes"
     return (
         f"Recorded: {recorded['profile']} profile, {recorded['data']['name']}, {recorded['date'][:10]}, "
         f"revision {recorded['revision']}, {device['processor']} ({device['threads']} threads), "
@@ -106,12 +110,14 @@ def _table(
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
         groups.setdefault(tuple(row[column] for column in by), []).append(row)
-    lines = []
+    lines, seeds = [], set()
     for key, members in groups.items():
         cells = []
         for metric in metrics:
             known = [m[metric] for m in members if _is_number(m.get(metric))]
-            cells.append(value(known) if metric in values else share(known, None if metric in means else n[metric]))
+            counts_images = metric not in values and metric not in means
+            seeds.add(min(len(known), 3) if counts_images or len(known) != 1 else 0)
+            cells.append(value(known) if metric in values else share(known, n[metric] if counts_images else None))
         lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
     heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
     shares = [metric for metric in metrics if metric not in values]
@@ -119,26 +125,41 @@ def _table(
     fewer = ", ".join(f"{n[metric]:,} for {metric.replace('_', ' ')}" for metric in metrics if n[metric] != most)
     unit = "Per cent" if shares else "Values"
     plain = f"; {', '.join(m.replace('_', ' ') for m in values)} as they are" if shares and values else ""
-    about = f"{unit}, with 95 % intervals{plain}; {most:,} images{fewer and f', but {fewer}'}."
+    about = f"{unit}{plain}; {most:,} images{fewer and f', but {fewer}'}."
+    about += "".join(f" {text}." for count, text in _BRACKETS.items() if count in seeds)
     return Table(caption, about, [dict(zip(heads, line, strict=True)) for line in lines])
 
 
+_BRACKETS = {
+    1: "One seed: with Wilson's 95 % interval over the images",
+    2: "Two seeds: mean and both values",
+    3: "More seeds: mean with Student's 95 % interval over them",
+}
+
+
 def share(values: list[float], n: int | None) -> str:
-    """Shares of n images as text in per cent, with the interval of `evaluation.rate`; without n one seed has none."""
-    if not values:
-        return "not measured"
-    if n is None and len(values) == 1:
-        return f"{100 * values[0]:.1f}"
-    mean, low, high = evaluation.rate(values, n)
-    return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    """Shares of n images as text in per cent: one with Wilson's interval, or alone without n; several as `value`."""
+    if len(values) == 1 and n is not None:
+        share, low, high = (f"{100 * bound:.1f}" for bound in evaluation.rate(values, n))
+        return f"{share} [{low}, {high}]"
+    return _text([100 * share for share in values], "{:.1f}", (0.0, 100.0))
 
 
 def value(values: list[float]) -> str:
-    """Numbers that are no shares as text: one as it is, several seeds as mean and t interval."""
+    """Numbers that are no shares as text: one as it is, two with their mean, more as mean and t interval."""
+    return _text(values, "{:.3g}", (-math.inf, math.inf))
+
+
+def _text(values: list[float], form: str, bounds: tuple[float, float]) -> str:
     if not values:
         return "not measured"
-    mean, low, high = evaluation.seed_interval(values)
-    return f"{mean:.3g}" if len(values) == 1 else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+    mean, *interval = evaluation.seed_interval(values)
+    shown = form.format(mean)
+    if len(set(values)) == 1:
+        return shown
+    if len(values) == 2:
+        return f"{shown} ({', '.join(map(form.format, values))})"
+    return f"{shown} [{', '.join(form.format(min(max(bound, bounds[0]), bounds[1])) for bound in interval)}]"
 
 
 def _is_number(value) -> bool:
@@ -187,9 +208,11 @@ class Prose:
 def say(profile: str, data: str, template: str) -> Prose:
     """A paragraph with numbers from claims and the chapter's committed record, or a run's own if it is of that kind.
 
-    template: text with {name}, where name is a metric of the record (a share is shown in per cent with its interval, a
-    count as it is) or a claim's id (shown with its source). Without such a record the paragraph says so and how to
-    make one. A name that is neither a metric of the record nor a claim raises FerTeachError.
+    template: text with {name}, where name is a metric of the record (what has an interval is shown in per cent with
+    it, other numbers as they are) or a claim's id (shown with its source). {name:%} asks for per cent, {name:points}
+    for a difference of shares in points, {name:plain} for a number with its interval as they are. Without such a record
+    the paragraph says so and how to make one. A name that is neither a metric of the record nor a claim raises
+    FerTeachError.
     """
     import re
 
@@ -208,19 +231,21 @@ def say(profile: str, data: str, template: str) -> Prose:
     def fill(match) -> str:
         name = match[1]
         if name in recorded["metrics"]:
-            return number(recorded["metrics"][name])
+            return number(recorded["metrics"][name], match[2])
         if name in ids:
             return claims.cite(current["chapter"], name)
         raise FerTeachError(f"{{{name}}} is neither a metric of {current['chapter']} nor one of its claims.")
 
-    return Prose(re.sub(r"{([\w-]+)}", fill, template))
+    return Prose(re.sub(r"{([\w-]+)(?::(%|points|plain))?}", fill, template))
 
 
-def number(metric: dict) -> str:
-    """A recorded metric as text: a share with an interval in per cent, a whole number as it is."""
-    value = metric["value"]
-    if metric["interval"]:
-        low, high = metric["interval"]
-        digits = 2 if any(0 < abs(bound) < 0.0005 for bound in (low, high)) else 1  # on which side of zero does it end?
-        return f"{100 * value:.{digits}f} % [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
-    return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+def number(metric: dict, unit: str | None = None) -> str:
+    """A recorded metric as text, with its interval. unit: "%", "points", "plain" or None, as `say` takes them."""
+    value, interval = metric["value"], metric["interval"]
+    if unit == "plain" or not (unit or interval):
+        plain = f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+        return f"{plain} [{interval[0]:.3g}, {interval[1]:.3g}]" if interval else plain
+    fine = interval and any(0 < abs(bound) < 0.0005 for bound in interval)  # on which side of zero does it end?
+    form = f"{{:.{2 if fine else 1}f}}"
+    bounds = f" [{', '.join(form.format(100 * bound) for bound in interval)}]" if interval else ""
+    return f"{form.format(100 * value)} {unit or '%'}{bounds}"

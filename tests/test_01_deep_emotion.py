@@ -3,13 +3,14 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fer_teach import chapters, data, figures
+from fer_teach import chapters, claims, data, figures, record
 
 NAME = "01_deep_emotion"
 TRANSFORMS = ["image", "features", None]
@@ -551,3 +552,30 @@ def test_in_the_figure_dropout_comes_first(m):
     model.train()(images(2))
     model.eval()(images(2))
     assert zeros[0] > zeros[1] + 0.2
+
+
+def test_what_the_page_says_about_the_ladder_stands_in_its_record():
+    """The first rung above the printed number is the residual one; validation images do not prefer the one after it."""
+    rows = [r for r in record.result(NAME, "paper", "fer2013")["tables"]["ladder"] if r["networks"] == 1]
+    printed = claims.get(NAME, "fer2013-accuracy").value / 100
+    assert next(row["rung"] for row in rows if row["test_shifts"] > printed) == "residual"
+
+    def chosen(rung):
+        return np.mean([row["valid_shifts"] for row in rows if row["rung"] == rung])
+
+    assert chosen("regularised") <= chosen("residual")
+
+
+def test_theta_keeps_its_digits_under_autocast(m):
+    transformer = m.SpatialTransformer()
+    with torch.no_grad():
+        transformer.localization.fully_connected[-1].bias[0] = 1.003
+        with torch.autocast("cpu", torch.bfloat16):
+            theta = transformer(torch.zeros(1, 1, 48, 48))[1]
+    assert theta[0, 0, 0] == torch.tensor(1.003)
+
+
+@pytest.mark.parametrize("size", [0, 49])
+def test_a_square_that_does_not_fit_is_refused(m, size):
+    with pytest.raises(ValueError, match=f"between 1 and 48 pixels, not {size}"):
+        m.occlusion_map(m.DeepEmotion(), torch.zeros(1, 1, 48, 48), torch.zeros(1, dtype=torch.int64), size)

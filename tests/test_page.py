@@ -42,6 +42,25 @@ def test_one_seed_gets_wilson_and_several_get_student(begun):
     assert f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]" in shown
 
 
+def test_two_seeds_show_both_values_and_equal_ones_no_interval(begun):
+    frame = pd.DataFrame(
+        [
+            {"way": w, "seed": s, "right": r}
+            for w, rs in (("a", (0.7, 0.8)), ("b", (0.5, 0.5, 0.5)))
+            for s, r in enumerate(rs)
+        ]
+    )
+    (table,) = tables.show("few", frame, ["way"], ["right"], n=50).tables
+    assert [row["right"] for row in table.rows] == ["75.0 (70.0, 80.0)", "50.0"]
+    assert "Two seeds: mean and both values. More seeds: mean with Student's" in table.about
+    assert "Wilson" not in table.about
+
+
+def test_an_interval_of_shares_ends_at_none_and_all():
+    assert tables.share([0.9, 0.99, 0.98], 50).endswith(", 100.0]")
+    assert tables.value([0.9, 0.99, 0.98]).endswith(", 1.08]")
+
+
 def test_a_mean_over_classes_counts_no_images(begun):
     one = pd.DataFrame([{"way": "a", "seed": 0, "right": 0.8, "precision": 0.7}])
     (table,) = tables.show("one", one, ["way"], ["right", "precision"], n=50, means=["precision"]).tables
@@ -90,6 +109,8 @@ def test_prose_takes_numbers_from_records_and_claims_or_says_there_are_none(begu
     record.write(held, begun / NAME / "paper-fer2013.json")
     said = repr(tables.say("paper", "fer2013", "{right} of {count}; printed {fer2013-accuracy}"))
     assert said.startswith("61.5 % [50.0, 70.0] of 66,857; printed 70.02 %")
+    assert "61.5 points [50.0, 70.0]" in repr(tables.say("paper", "fer2013", "{right:points}"))
+    assert "0.615 [0.5, 0.7]" in repr(tables.say("paper", "fer2013", "{right:plain}"))
     with pytest.raises(FerTeachError, match="nonsense"):
         tables.say("paper", "fer2013", "{nonsense}")
 
@@ -123,15 +144,16 @@ def test_every_emotion_has_its_own_colour_and_marker():
     assert figures.emotion_style("happy") == figures.emotion_style("happiness")
 
 
-def test_sliders_are_twins_for_the_page_and_live_with_a_kernel(monkeypatch):
+@pytest.mark.parametrize("who", [record.VARIABLE, "FER_TEACH_TWINS"])
+def test_sliders_are_twins_for_the_page_and_live_with_a_kernel(monkeypatch, who):
     def draw(x=0.0):
         return figures.intervals(["a"], [x], [x - 1], [x + 1], "x")
 
-    monkeypatch.setenv(record.VARIABLE, "somewhere.json")
+    monkeypatch.setenv(who, "somewhere.json")
     (twin,) = figures.sliders(draw, "A dot", x=(-1, 1, 0.5, 0))
     assert len(twin) == 5
     assert 'type="range"' in twin._repr_html_()
-    monkeypatch.delenv(record.VARIABLE)
+    monkeypatch.delenv(who)
     live = figures.sliders(draw, "A dot", x=(-1, 1, 0.5, 0))
     assert live.children[0].max == 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def _table(rows: list[dict], caption: str) -> Table:
     n = rows[0]["n"]
     about = (
         f"a less b on the same {n:,} test images. Seeds: mean difference, Student's 95 % interval, paired t test. "
-        "Images: right in one alone, and McNemar's p, both as median over the seeds. One seed alone has no interval."
+        "Images: right in one alone, mean over the seeds, and McNemar's p, median. One seed alone has no interval."
     )
     return Table(caption, about, [_line(name, members) for name, members in groups.items()])
 
@@ -88,7 +88,7 @@ def _line(name: str, rows: list[dict]) -> dict[str, str]:
         "Points": f"{100 * test.mean:+.1f}{spread}",
         "p over seeds": p(test.pvalue) if known else "–",
         "Right in a alone : b alone": " : ".join(
-            f"{median(row[key] for row in rows):g}" for key in ("only_a", "only_b")
+            f"{mean(row[key] for row in rows):.0f}" for key in ("only_a", "only_b")
         ),
         "p over images": p(median(row["pvalue"] for row in rows)),
         "Seeds": str(len(rows)),

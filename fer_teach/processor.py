@@ -20,6 +20,11 @@ def instructions() -> list[str]:
     return [name for name in _KNOWN if name in flags]
 
 
+def allowed() -> list[str | None]:
+    """What decides which of torch's kernels run: the vector instructions, and the two variables that limit them."""
+    return [*instructions(), *map(os.environ.get, ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"))]
+
+
 def fast_bf16() -> bool:
     """Whether bfloat16 is computed by instructions of its own. Elsewhere it is imitated, some five times slower.
 

@@ -248,7 +248,7 @@ def fingerprint(chapter: str, settings: Settings) -> str:
 
     The data by names, sizes and times, wherever the loader would look. Errors: DataError where they are not there.
     """
-    machine = [records.versions(), processor.instructions(), *map(os.environ.get, _LIMITS)]
+    machine = records.versions(), processor.allowed()
     digest = hashlib.sha256(json.dumps([asdict(settings), machine], sort_keys=True).encode())
     package = Path(__file__).parent
     own = (p for p in package.rglob("*") if p.suffix in _SOURCES and "_book" not in p.relative_to(package).parts)
@@ -286,5 +286,4 @@ def _data_files(parameters: dict) -> list[str]:
     return sorted(found)
 
 
-_LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # on the instructions that torch's kernels may use
 _SOURCES = {".py", ".json", ".mplstyle", ".npz", ".npy", ".webp", ".css", ".js"}

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from . import chapters, paths
+from . import chapters, paths, processor
 from . import record as records
 
 VARIABLE = "FER_TEACH_KEEP"
@@ -137,7 +137,8 @@ def _code_key(chapter: str, cell) -> dict:
         "package": _package_key(),
         "data": records.current()["data"]["hash"],
         "profile": records.current()["profile"],
-        "threads": torch.get_num_threads(),  # the last digits depend on it
+        "threads": torch.get_num_threads(),  # the last digits depend on it, and on the kernels
+        "kernels": processor.allowed(),
         "versions": {name: metadata.version(name) for name in _LIBRARIES},
     }
 

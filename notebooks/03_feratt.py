@@ -1180,14 +1180,14 @@ BY_PERSON = [("PreActResNet18", "originals"), ("PreActResNet18", "scenes"), ("FE
 def folds_by_person(dataset, most):
     """How many folds by person a data set allows, up to `most`: 0 where fewer than three people are known."""
     people = 0 if dataset.subjects is None else len(dataset.subjects.unique())
-    return min(most, people) if people >= 3 else 0  # one to learn from, one to choose, one to test
+    return min(most, people) if people >= 3 else 0  # one to learn from, one to watch, one to test
 
 
 def fold_of(everybody, fold, folds, seed):
-    """Split -> FaceDataset, nobody in two: the people of one fold test, some of the others choose ("valid")."""
+    """Split -> FaceDataset, nobody in two: the people of one fold test; a few others are watched while training ("valid")."""
     held_in, held_out = data.folds(everybody, folds, seed)[fold]
     others = everybody[held_in]
-    inner, chosen = data.folds(others, folds_by_person(others, min(folds, 8)) or 2, seed)[0]
+    inner, chosen = data.folds(others, folds_by_person(others, 20) or 2, seed)[0]
     return {"train": others[inner], "valid": others[chosen], "test": everybody[held_out]}
 
 # %%

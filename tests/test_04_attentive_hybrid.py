@@ -721,12 +721,44 @@ def test_the_table_of_contrasts_says_what_it_counted(faces):
     shown = contrasts.show("made", rows).tables[0]
     (line,) = shown.rows
     assert line["Points"].startswith("+8.0 [")
-    assert line["Right in a alone : b alone"] == "12 : 0"
+    assert line["Right in a alone : b alone"] == "8 : 0"  # the mean of 0, 12 and 12, as the points say
     assert line["p over images"] == "below 0.001"
     assert record.current()["tables"]["made"][0]["only_a"] == 0
     single = contrasts.show("one", rows[:1]).tables[0].rows[0]
     assert single["p over seeds"] == "–"
     assert "[" not in single["Points"]
+
+
+# What the page says in words, beside the numbers that it takes from records
+
+
+def holds_zero(metric):
+    return metric["interval"][0] <= 0 <= metric["interval"][1]
+
+
+def test_the_words_on_rendered_faces_fit_their_record():
+    kept = record.result(NAME, "full", "rendered")
+    metrics = kept["metrics"]
+    assert [holds_zero(metrics[f"gain_{name}"]) for name in ("attention_less_none", "glma_less_g")] == [False, False]
+    assert holds_zero(metrics["gain_two_step_less_concat_of_equal_size"])
+    assert holds_zero(metrics["gain_cosface_less_softmax"])
+    tests = {}
+    for row in kept["tables"]["contrasts"]:
+        tests.setdefault(row["contrast"], []).append(row["pvalue"])
+    assert [name for name, values in tests.items() if np.median(values) < 0.05] == ["G + L + M + A : G"]
+    for cells in (3, 1):  # one map for all faces does as well
+        low, high = metrics[f"mass_trained_{cells}_cells"]["interval"]
+        assert low <= metrics[f"mass_one_map_for_all_{cells}_cells"]["value"] <= high
+    low, high = metrics["mass_trained_1_cells"]["interval"]
+    assert low < metrics["mass_trained_3_cells"]["value"] < high  # three seeds leave open whether one cell draws more
+    assert metrics["shuffle_costs_concat_equal"]["interval"][0] > metrics["shuffle_costs_two_step"]["interval"][1]
+
+
+def test_the_words_on_photographs_fit_their_record():
+    metrics = record.result(NAME, "paper", "fer2013")["metrics"]
+    assert claims.get(NAME, "r3-3-attentive-hybrid-fer2013").value / 100 > metrics["test_accuracy"]["interval"][1]
+    heads = {name: metric["value"] for name, metric in metrics.items() if name.startswith("head_")}
+    assert max(heads, key=heads.get) == "head_fused"
 
 
 # Exercises

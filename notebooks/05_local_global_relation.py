@@ -329,8 +329,8 @@ figures.gallery(torch.cat([s.images for s in looked.values()]), titles, columns=
 # Nothing yet makes the map mean something. A network may leave $A$ almost flat and let $e$ shout at a few places, or say $e$ at a place from what it sees
 # elsewhere. Then the words come out right, and most of the map lies elsewhere. So we add two rules [our own]. Evidence is *near*: it reads 10 by 10
 # pixels, while the score may look around in 26 by 26. And evidence is *bounded*: with $u$ what the last convolution gives, $e = E \tanh(u / E)$ and
-# $E = 10$. Under a flat map, an eye that fills 4 of 256 cells can then move the answer by $2 \cdot 10 \cdot 4 / 256 \approx 0.3$ at most. Who wants to be
-# surer must look. The rows `free evidence` below show a generator without the two rules.
+# $E = 10$. Under a flat map, an eye that fills 4 of 256 cells can then move the answer by $2 \cdot 10 \cdot 4 / 256 \approx 0.3$ at most. To be surer, the
+# network must look. The rows `free evidence` below show a generator without the two rules.
 
 # %% tags=["method"]
 class Found(NamedTuple):
@@ -547,7 +547,7 @@ figures.maps_over_time(shown, over_time, list(shares))
 #
 # In the *pointing game* a map scores a *hit* when its highest point lies in the part {cite}`l-zhang2018excitation`. But an eye is only about as high as one
 # of 16 by 16 cells. So we also count a *touch*: the highest cell holds any of the part. *Inside* is the share of the whole map that lies in such cells.
-# The rendered faces bring masks. For photographs we draw them around dlib's landmarks, where dlib finds a face.
+# The rendered faces bring masks. For photographs we draw them around the data set's own points, or around dlib's where dlib finds a face.
 #
 # What do these numbers reach without a map? A random point hits as often as the mask covers the image, a random cell touches as often as cells hold any
 # of the part, and a flat map has that same share inside. Faces are framed alike, so we also take the *one place*, a pixel or a cell, that suits all these
@@ -615,8 +615,8 @@ for part in PARTS if pointed else ():
 tables.Stack([table for stack in shown for table in stack.tables])
 
 # %% [markdown]
-# Look at `no place term` in the recorded tables. For the mouth the hits fall. For the eyes they stay within the healthy seeds, and more of the map lies
-# inside. It is one seed; for the eyes the term is not shown to help.
+# Look at `no place term` in the recorded tables, one seed each. For the mouth the hits fall. For the eyes hits hardly change, touches fall a little, and
+# far more of the map lies inside: there the term is not shown to help. Nor are the two rules, near and bounded, shown to help the mouth.
 
 # %% [markdown]
 # ## Reading a log that hardly moved
@@ -703,7 +703,7 @@ Table("The report's validation of the eyes", f"Right: of {faces:,} faces. Above 
 # - *Noisy labels.* Where a share $\varepsilon$ is flipped, even perfect knowledge has accuracy and AUC $1 - \varepsilon$, and no loss below
 #   $-\varepsilon \ln \varepsilon - (1 - \varepsilon) \ln (1 - \varepsilon)$. So the report's highest AUC says how large $\varepsilon$ can be at most. Its
 #   loss lies above the floor that belongs to that. Noise of that size is not ruled out. Our own row with four in ten
-#   flipped learned nothing at all, so it does not show such a log either.
+#   flipped learned nothing at all, so it tells nothing about less noise.
 #
 # The AUC says that some tie between face and label was left. Perhaps a table slipped from some row on. Perhaps raters seldom agreed. Perhaps the training
 # found little of what was there. The log does not decide between them. The accuracy of the mouth's first epoch, which the first exercise prints, says more.
@@ -719,7 +719,8 @@ Table("The report's validation of the eyes", f"Right: of {faces:,} faces. Above 
 # 2. *Look* at a dozen faces with their labels.
 # 3. *Class prior in each split.*
 # 4. *Overfit 64 faces.* Where a network cannot, suspect its code or its rate first.
-# 5. *Shuffled labels:* on held-out faces the loss must not fall below $\ln 2$. If it does, something leaks. If it climbs above, the faces were learned by heart.
+# 5. *Shuffled labels:* on held-out faces the loss must not fall clearly below $\ln 2$. If it does, something leaks. If it climbs above, the faces were learned by
+#    heart.
 # 6. *Range of rates:* raise the rate at every step. Where does the loss begin to fall, where does it fly off {cite}`l-smith2017cyclical`?
 
 # %% tags=["method"]
@@ -855,8 +856,7 @@ def attention(generators, x):
     return even(F.adaptive_avg_pool2d(maps, (x.shape[2] // 4, x.shape[3] // 4)))
 
 # %% [markdown]
-# The report shows a product of maps with SIFT in the place of $F$. In the place of SIFT we take the gradient energy, and what the eyes' and the mouth's
-# map let through.
+# The report multiplies maps with SIFT. We multiply them with the gradient energy: what do the eyes' and the mouth's map let through?
 
 # %% mystnb={"image": {"alt": "Three rows: a face, its gradient energy, and the energy times the eyes' map and times the mouth's map."}}
 picked = torch.stack([(test.labels == c).nonzero()[0, 0] for c in test.labels.unique()[:3]])
@@ -1190,7 +1190,7 @@ figures.part_shares(present, list(bounds), mean, low, high, "mean weight")
 #
 # ## How much contrast, how wide a margin?
 #
-# Equation 7 has two weights and a margin. Both weights are set alike here. Validation faces and one seed: do the intervals tell the rows apart?
+# Equation 7 has two weights and a margin. Both weights are alike here, and each row is one seed on validation faces. Which rows do the intervals separate?
 
 # %%
 def contrast(weight, margin, seed, maps):
@@ -1218,13 +1218,13 @@ generators; the one point that suits these faces best in {eyes_hits_one_place} a
 lies in them in {transfer_eyes_hits} and {transfer_mouth_hits}, and the highest cell touches them in {transfer_eyes_touches} and {transfer_mouth_touches}.
 
 **The parts.** The whole network reads {accuracy_weights_learned} of the expressions right, the global branch alone {accuracy_global}, the linear machine
-on edges {classic_accuracy}. As a share of the test images the whole network gains {gain_over_global} over the global branch, {gain_over_global_wider}
-over the wider one, {gain_over_with_contrast} over the network without the unit, {gain_over_weights_fixed} over fixed weights and
-{gain_over_maps_of_ones} over maps of ones. A gain below zero is a loss. Each of these intervals has zero inside, so on these faces no part is shown to
-help. Learned weights do not beat equal ones.
+on edges {classic_accuracy}. The whole network gains {gain_over_global:points} over the global branch, {gain_over_global_wider:points} over the wider one,
+{gain_over_with_contrast:points} over the network without the unit, {gain_over_weights_fixed:points} over fixed weights and {gain_over_maps_of_ones:points}
+over maps of ones. A gain below zero is a loss. Each of these intervals has zero inside: with learned weights no gain is shown. In the table the variants
+without learned weights stand higher. Whether those beat maps of ones nobody asked before the runs, so new seeds will have to answer it.
 
-**The weights.** Mouth less eyes for happiness: {happiness_mouth_less_eyes}; eyes less mouth for surprise: {surprise_eyes_less_mouth}. Below zero the
-second part weighs more. So the mouth weighs more for happiness, and for surprise as well.
+**The weights.** Mouth less eyes for happiness: {happiness_mouth_less_eyes:plain}; eyes less mouth for surprise: {surprise_eyes_less_mouth:plain}. Below zero
+the second part weighs more. The mouth weighs more for every expression, so this does not show that the unit looks where an expression is.
 """)
 
 # %%
@@ -1235,7 +1235,7 @@ sees the face, the maps' highest cell touches the eyes in {transfer_eyes_touches
 faces would do so in {transfer_eyes_touches_one_place} and {transfer_mouth_touches_one_place}. The highest point
 lies in them in {transfer_eyes_hits} and {transfer_mouth_hits}, one and the same point in {transfer_eyes_hits_one_place} and
 {transfer_mouth_hits_one_place}. So here the whole network is not better than its global branch. The eyes' map knows more than where eyes usually are. The
-mouth's map hardly does.
+mouth's map does not: one cell touches more mouths.
 """)
 
 # %%
@@ -1243,7 +1243,7 @@ tables.say("paper", "fer2013", """
 **On FER2013**, of the images of the PrivateTest whose labels we have: the whole network {accuracy_weights_learned}, the global branch alone
 {accuracy_global}, maps of ones {accuracy_maps_of_ones}, the linear machine {classic_accuracy}. The maps' highest cell touches the eyes in
 {transfer_eyes_touches} and the mouth in {transfer_mouth_touches}, the one cell in {transfer_eyes_touches_one_place} and
-{transfer_mouth_touches_one_place}. The same holds here.
+{transfer_mouth_touches_one_place}. Here too the eyes' map beats one cell, and the mouth's does not.
 """)
 
 # %% [markdown]
@@ -1344,7 +1344,8 @@ checks.push(push)
 # ```{exercise} Read a table
 # :label: ex-lg-read
 # In the recorded table of steps, which intervals over seeds miss 0? Which p over images lie below 0.05? If none of the eight steps had an effect and the
-# tests were independent, how often would at least one p lie below 0.05 nevertheless? Which p stays below 1 in 160? Why can the two tests disagree?
+# tests were independent, how often would at least one p over seeds lie below 0.05 nevertheless? Which stays below 1 in 160? A p over images is the median of
+# five: would it fall below 0.05 as often? Why can the two tests disagree?
 # ```
 #
 # ```{exercise} Predict, then measure

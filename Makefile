@@ -12,7 +12,7 @@ help:  ## list every target
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
 
 env:  ## make .venv with the locked packages (every other target calls this first)
-	@[ ! -f $(STAMP) ] || $(BIN)/python scripts/check_env.py || { if [ $$? = 2 ]; then rm -rf $(VENV); fi; rm -f $(STAMP); }
+	@[ ! -f $(STAMP) ] || $(BIN)/python scripts/check_env.py || { if [ $$? = 3 ]; then rm -rf $(VENV); fi; rm -f $(STAMP); }
 	@$(MAKE) --no-print-directory --silent $(STAMP)
 
 # A half-made environment has no stamp and is completed; one that is not usable at all is made anew. pip draws its bars in a terminal alone.

@@ -88,7 +88,7 @@ def _line(name: str, rows: list[dict]) -> dict[str, str]:
         "Points": f"{100 * test.mean:+.1f}{spread}",
         "p over seeds": p(test.pvalue) if known else "–",
         "Right in a alone : b alone": " : ".join(
-            f"{mean(row[key] for row in rows):.0f}" for key in ("only_a", "only_b")
+            f"{mean(row[key] for row in rows):.3g}" for key in ("only_a", "only_b")
         ),
         "p over images": p(median(row["pvalue"] for row in rows)),
         "Seeds": str(len(rows)),

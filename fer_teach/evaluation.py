@@ -233,10 +233,10 @@ def rate(values, n, level=0.95):
     """Mean over seeds of a share of n images, and its interval: (mean, low, high).
 
     values: one share in [0, 1] a seed. Several seeds have Student's interval over the seeds (`seed_interval`), one seed
-    has Wilson's over the n images (`wilson`).
+    has Wilson's over the n images (`wilson`). No interval leaves [0, 1].
     """
     mean, low, high = seed_interval(values, level)
-    return (mean, low, high) if len(values) > 1 else (mean, *wilson(round(mean * n), n, level))
+    return (mean, max(low, 0.0), min(high, 1.0)) if len(values) > 1 else (mean, *wilson(round(mean * n), n, level))
 
 
 class Pointing(NamedTuple):

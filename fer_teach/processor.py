@@ -30,8 +30,8 @@ def fast_bf16() -> bool:
 
     ONEDNN_MAX_CPU_ISA counts: it tells the kernels not to use what the processor has.
     """
-    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
-    limited = not any(word in allowed for word in ("DEFAULT", "ALL", "BF16", "AMX", "AVX10"))
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+    limited = not any(word in most for word in ("DEFAULT", "ALL", "BF16", "AMX", "AVX10"))
     return not limited and any(name.endswith("bf16") for name in instructions())
 
 

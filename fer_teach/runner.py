@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import multiprocessing
+import multiprocessing.connection
 import os
 import re
 import shutil
@@ -80,7 +80,7 @@ def run_all(names: list[str], settings: Settings, out: Path, *, jobs: int = 1, *
         return [run(name, settings, out, **options) for name in names]
     _warm_up(settings)
     options.setdefault("threads", max(1, (os.cpu_count() or 1) // jobs))
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         started = [pool.submit(run, name, settings, out, **options) for name in names]
         try:
             return [job.result() for job in started]
@@ -89,12 +89,11 @@ def run_all(names: list[str], settings: Settings, out: Path, *, jobs: int = 1, *
             raise
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """End this worker when its parent is gone, however that ended: a killed run leaves nothing behind."""
 
     def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -112,8 +111,8 @@ def run(
 ) -> dict:
     """Execute one chapter and return its record.
 
-    out gets CHAPTER.ipynb (executed) and CHAPTER.json (the record). A chapter whose sources, data and parameters did
-    not change since it was executed there is not executed again, unless force; of two processes one waits. keep: where
+    out gets CHAPTER.ipynb (executed) and CHAPTER.json (the record). A chapter whose `fingerprint` did not change since
+    it was executed there is not executed again, unless force; of two processes one waits. keep: where
     finished cells and checkpoints lie, so that an interrupted run goes on (default: out/kept; force empties that).
     threads: of the processor, that the chapter computes with (default: what OMP_NUM_THREADS says, or all). Raises
     FerTeachError with the failing cell's source, the error and the path of the partial notebook.
@@ -123,14 +122,12 @@ def run(
         paths.writable(keep)
     lock = FileLock(out / f".{chapter}.lock")
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         say(f"{chapter}: waiting for another run of it in {out}")
-        lock.acquire()
-    try:
+        held = lock.acquire()
+    with held:
         return _run(chapter, settings, out, force, keep, threads, say)
-    finally:
-        lock.release()
 
 
 def _run(chapter, settings, out, force, keep, threads, say) -> dict:
@@ -195,7 +192,7 @@ def _execute(chapter: str, settings: Settings, notebook: Path, say) -> None:
             progress_bar={"desc": chapter},
             log_output=False,
             cwd=str(notebook.parent),
-            extra_arguments=["--log-level=ERROR"],  # the kernel listens to this machine alone: no notice of it
+            extra_arguments=["--log-level=ERROR"],  # without ipykernel's notice about its ports, which are local
         )
     except PapermillExecutionError as error:
         raise FerTeachError(
@@ -210,7 +207,8 @@ def _execute(chapter: str, settings: Settings, notebook: Path, say) -> None:
     finally:
         plain.unlink(missing_ok=True)
     for warning in _tidy(notebook):
-        say(f"{chapter}: {warning}")
+        if warning.startswith("Collapse"):  # those about data were said when the data set was decoded
+            say(f"{chapter}: {warning}")
 
 
 def _tidy(notebook: Path) -> list[str]:

@@ -2,7 +2,8 @@
 
 A cell is a function of plain parameters that returns a dict of metrics. Its outcome is kept under a key made of the
 parameters, the code behind it and the data, so a sweep that was stopped goes on where it was, a finished one costs
-nothing, and two processes that run the same sweep share its cells if they run with the same number of threads.
+nothing, and two processes that run the same sweep share its cells if they run with the same number of threads and
+the same vector instructions.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ Nothing here is typed: values come from a sweep's frame or from a committed reco
 
 from __future__ import annotations
 
-import math
-
 from . import evaluation, paths
 from . import record as records
 from .errors import FerTeachError
@@ -95,8 +93,8 @@ def provenance(recorded: dict) -> str:
     """Where a record comes from, in a line: profile, data, date, revision, machine, duration."""
     device, minutes = recorded["device"], recorded["seconds"] / 60
     earlier = f", besides {recorded['reused']} results kept from earlier runs" if recorded.get("reused") else ""
-    if recorded.get("reused_seconds"):
-        earlier += f", which took {recorded['reused_seconds'] / 60:.0f} minutes"
+    if recorded.get("reused_seconds", 0) >= 30:
+        earlier += f" ({recorded['reused_seconds'] / 60:.0f} minutes of computing)"
     return (
         f"Recorded: {recorded['profile']} profile, {recorded['data']['name']}, {recorded['date'][:10]}, "
         f"revision {recorded['revision']}, {device['processor']} ({device['threads']} threads), "
@@ -116,7 +114,7 @@ def _table(
         for metric in metrics:
             known = [m[metric] for m in members if _is_number(m.get(metric))]
             counts_images = metric not in values and metric not in means
-            seeds.add(min(len(known), 3) if counts_images or len(known) != 1 else 0)
+            seeds.add(0 if len(known) == 1 and not counts_images else min(len(known), 3))
             cells.append(value(known) if metric in values else share(known, n[metric] if counts_images else None))
         lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
     heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
@@ -139,27 +137,23 @@ _BRACKETS = {
 
 def share(values: list[float], n: int | None) -> str:
     """Shares of n images as text in per cent: one with Wilson's interval, or alone without n; several as `value`."""
-    if len(values) == 1 and n is not None:
-        share, low, high = (f"{100 * bound:.1f}" for bound in evaluation.rate(values, n))
-        return f"{share} [{low}, {high}]"
-    return _text([100 * share for share in values], "{:.1f}", (0.0, 100.0))
+    interval = evaluation.rate(values, n)[1:] if len(values) > 2 or (values and n) else ()
+    return _text([100 * share for share in values], [100 * bound for bound in interval], "{:.1f}")
 
 
 def value(values: list[float]) -> str:
     """Numbers that are no shares as text: one as it is, two with their mean, more as mean and t interval."""
-    return _text(values, "{:.3g}", (-math.inf, math.inf))
+    return _text(values, evaluation.seed_interval(values)[1:] if len(values) > 2 else (), "{:.3g}")
 
 
-def _text(values: list[float], form: str, bounds: tuple[float, float]) -> str:
+def _text(values: list[float], interval, form: str) -> str:
     if not values:
         return "not measured"
-    mean, *interval = evaluation.seed_interval(values)
-    shown = form.format(mean)
-    if len(set(values)) == 1:
-        return shown
-    if len(values) == 2:
-        return f"{shown} ({', '.join(map(form.format, values))})"
-    return f"{shown} [{', '.join(form.format(min(max(bound, bounds[0]), bounds[1])) for bound in interval)}]"
+    mean = form.format(sum(values) / len(values))
+    if len(values) == 2 and values[0] != values[1]:
+        return f"{mean} ({', '.join(map(form.format, values))})"
+    alike = len(values) > 1 and len(set(values)) == 1
+    return mean if alike or not interval else f"{mean} [{', '.join(map(form.format, interval))}]"
 
 
 def _is_number(value) -> bool:
@@ -229,14 +223,16 @@ def say(profile: str, data: str, template: str) -> Prose:
     ids = {claim.id for claim in claims.load(current["chapter"])} if printed else set()
 
     def fill(match) -> str:
-        name = match[1]
+        name, unit = match[1], match[2]
+        if unit not in (None, "%", "points", "plain"):
+            raise FerTeachError(f"{match[0]}: the unit is %, points or plain.")
         if name in recorded["metrics"]:
-            return number(recorded["metrics"][name], match[2])
+            return number(recorded["metrics"][name], unit)
         if name in ids:
             return claims.cite(current["chapter"], name)
         raise FerTeachError(f"{{{name}}} is neither a metric of {current['chapter']} nor one of its claims.")
 
-    return Prose(re.sub(r"{([\w-]+)(?::(%|points|plain))?}", fill, template))
+    return Prose(re.sub(r"{([\w-]+)(?::([^}]*))?}", fill, template))
 
 
 def number(metric: dict, unit: str | None = None) -> str:

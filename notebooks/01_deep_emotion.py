@@ -286,7 +286,7 @@ def deep_emotion_loss(logits, target, model, l2):
 # ## Train it
 #
 # How to train is not part of the idea, so it lives in a `Recipe`: plain values that a table can vary. `LADDER` names trainings. Its first entry is
-# the network as described; others come later. The paper does not say how much it drops: a tenth is our choice.
+# the network as described; others come later. The paper does not give the dropout rate; 0.1 is our choice.
 
 # %% tags=["method"]
 GENTLE = training.Augment(flip=0.5, shift=0.05, rotate=6, scale=0.06)
@@ -456,7 +456,7 @@ tables.show("occlusion_size", sizes, ["size"], [name for name in n if name in si
 # %% [markdown]
 # ## Lambda, and four ways to fool oneself
 #
-# Equation 3 has one number to choose. `LADDER` took $10^{-5}$; what do validation images say to others, after a short training?
+# Equation 3 has one number to choose. `LADDER` took $10^{-5}$; what do validation images say of other values, after a short training?
 
 # %%
 def weight_penalty(l2, seed):
@@ -498,7 +498,7 @@ tables.show("defects", prices, ["augment"], ways, n=len(test))
 # How far must one go from the described network to the accuracy that is printed for FER2013? We climb in steps: wider layers; residual blocks with
 # BatchNorm {cite}`he2016resnet`; stronger regularisation (larger changes of the picture, erasing, smoothed labels); averaged weights; the mean over a
 # face and its mirror image; and over both moved a little. The transformer stays in front all the way. Networks and recipes were chosen on validation
-# images. A step changes several things at once, so it says that they work, not which of them does.
+# images. A step changes several things at once, so it shows what they do together, not which of them did it.
 
 # %% tags=["method"]
 def halving(channels, out):
@@ -598,9 +598,9 @@ The network **as described**, trained with care, reads {described_accuracy} of t
 {test_images_also_in_train} test images that also stand in training, {ladder_top_accuracy_unique}. Three such networks together reach {together_accuracy},
 and {together_accuracy_unique} of the images that do not stand in training.
 
-So the printed number is reached, but by another network, with many times the parameters, and its intervals hold numbers below it too. The first rung
-above it in the table is the residual network, on one seed, read mirrored and moved; on validation images the last rung is no better than that. The network
-that is described stays well below.
+So the printed number is reached on all test images, by another network with many times the parameters; without those that also stand in training it is
+not, and the intervals hold both. The first rung above it in the table is the residual network, on one seed, read mirrored and moved; taken one network at a
+time, the last rung is no better than that on validation images. The network that is described stays well below.
 """)
 
 # %%

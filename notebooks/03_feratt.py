@@ -60,7 +60,7 @@ from fer_teach.sweep import keep, sweep
 # %% [markdown]
 # ## Scenes whose masks we know
 #
-# To mark the faces in thousands of photographs by hand is costly. The paper cuts a face out along its landmarks and pastes it on a photograph of COCO. Let
+# Marking faces by hand in thousands of photographs is costly. The paper cuts a face out along its landmarks and pastes it on a photograph of COCO. Let
 # $M$ be the mask: 1 on the face, 0 elsewhere, in between along the edge. With face $f$ and background $b$ the scene and the picture to be drawn are
 #
 # $$I = M f + (1 - M)\, b, \qquad I_M = M I \tag{1}$$
@@ -193,7 +193,7 @@ shown = faces["test"][torch.arange(min(8, len(faces["test"])))]
 behind = pictures["held_out"][: len(shown)]
 image, target, mask = made = random_scene(shown.images, shown.masks["face"], behind, torch.Generator().manual_seed(3))
 masks = (255 * shown.masks["face"][:, None]).byte().expand_as(shown.images)
-figures.gallery(torch.cat([shown.images, masks, behind, image, target]), columns=8, size=1.0)
+figures.gallery(torch.cat([shown.images, masks, behind, image, target]), columns=len(shown), size=1.0)
 
 # %% [markdown]
 # From above: face, mask, background, scene, target. Equation 1 holds in every pixel, and one seed gives one scene:
@@ -533,7 +533,7 @@ rows, last = [watched], len(progress) - 1
 for attention, image in (progress[i] for i in sorted({0, last // 2, last})):
     low, high = attention[:8].amin((1, 2), keepdim=True), attention[:8].amax((1, 2), keepdim=True)
     rows += [2 * (attention[:8] - low) / (high - low) - 1, 2 * image[:8].clamp(0, 1) - 1]
-figures.gallery(torch.cat(rows)[:, None], columns=8, size=1.0)
+figures.gallery(torch.cat(rows)[:, None], columns=len(watched), size=1.0)
 
 # %% [markdown]
 # Does it find the face? The drawing becomes a mask $G$: mean of its channels, averaged over 3 by 3 pixels, above a threshold chosen on validation scenes. On
@@ -569,7 +569,7 @@ constant = {"everything": torch.ones_like(usual), "the_usual_place": usual}
 reached = {"": found} | {f"_of_{name}": overlap(mask.expand(len(found), -1, -1), scenes["test"].masks["face"]) for name, mask in constant.items()}
 for name, each in reached.items():
     record(**{f"mask_iou{name}": each.mean()}, n=len(found), interval=evaluation.bootstrap(each.numpy()))
-print(f"threshold {threshold}, {len(found)} test scenes; IoU" + "; ".join(f"{n.replace('_', ' ')} {v.mean():.3f}" for n, v in reached.items()))
+print(f"threshold {threshold}, {len(found)} test scenes; IoU" + ";".join(f"{n.replace('_', ' ')} {v.mean():.3f}" for n, v in reached.items()))
 
 # %% [markdown]
 # ## A space with one hill for each class
@@ -641,7 +641,7 @@ record(ks_swapped=same.statistic, ks_uniform=other.statistic)
 print(f"Kolmogorov-Smirnov: (2,4) against (4,2) p = {same.pvalue:.2f}; (2,4) against (1,1) p = {other.pvalue:.1g}")
 
 # %% [markdown]
-# They do: the first p value is no reason to doubt it, the second is. And Gaussian-like? Beta(1, 1) is flat, and Beta(0.7, 0.7) has a valley where a
+# Drawn pairs agree: the first p value gives no reason to doubt it; the second shows that the test can tell two densities apart. And Gaussian-like? Beta(1, 1) is flat, and Beta(0.7, 0.7) has a valley where a
 # Gaussian has its top. Beta(4, 4) has a Gaussian's hill, cut off at 0 and 1; Beta(2, 4) a lopsided one.
 #
 # ```{admonition} Defect: whole-number labels do not mix
@@ -879,10 +879,10 @@ options, whole = NETWORK[PROFILE], {}
 torch.manual_seed(SEED)
 whole["before"] = FERAtt(len(classes), **options)
 whole["after"] = once(lab, joined, "scenes", SEED)
-asked = scenes["test"][torch.arange(8)]
+asked = scenes["test"][torch.arange(min(8, len(scenes["test"])))]
 guess = {name: evaluation.predict(net, asked, feed=feed_for("originals")).argmax(1) for name, net in whole.items()}
 titles = [f"{classes[g]}\n/ {classes[y]}" for g, y in zip(torch.cat([*guess.values()]).tolist(), 2 * asked.labels.tolist(), strict=True)]
-figures.gallery(torch.cat([asked.images] * 2), titles, columns=8, size=1.25)
+figures.gallery(torch.cat([asked.images] * 2), titles, columns=len(asked), size=1.25)
 
 # %% [markdown]
 # Which expressions does +Rep+Cls confuse, on scenes and on originals?
@@ -1045,11 +1045,12 @@ named = list(dict.fromkeys(by_beta["beta"]))
 for one, other in [(name, "no mixing") for name in named if name != "no mixing"] + [("[2, 4]", "[4, 2]")]:
     beyond += bool(evaluation.paired_seeds(indexed[one], indexed[other]).pvalue < 0.05)
 record(beta_differences_beyond_noise=beyond, n=len(SEEDS))
-differences.show("beta", "beta", [*itertools.combinations(named, 2)], ["test_accuracy"])
+every = ["[2, 4]", "[4, 2]", "[1, 1]", "[0.7, 0.7]", "[4, 4]", "no mixing"]  # as in the full profile's record
+differences.show("beta", "beta", [*itertools.combinations(every, 2)], ["test_accuracy"])
 
 # %% [markdown]
-# Where an interval holds zero, no difference is shown. And who makes fifteen comparisons finds some p value below 0.05 by luck in about every second sweep:
-# were the rows alike and the lines independent, in $1 - 0.95^{15}$ of them. A p value that should survive this must be about fifteen times smaller.
+# Where an interval holds zero, no difference is shown. Whoever makes fifteen comparisons finds some p value below 0.05 by luck in about every second sweep:
+# were the rows alike and the lines independent, in $1 - 0.95^{15}$ of them. A p value that should survive this must lie below $0.05 / 15$.
 #
 # ## How wide a hill?
 #
@@ -1167,11 +1168,12 @@ tables.show("as_reported", pandas.DataFrame(rows), ["after_run"], [*shares, *nam
 #
 # ## Nobody on both sides
 #
-# CK+ and JAFFE have no published splits. Folds must hold out *people*: of a person seen in training the network may know the face instead of the
-# expression. On these two sets four rows are tested on originals of people held out. Each differs from the one above in one thing: scenes in place of
+# CK+ and JAFFE have no published splits. Folds must hold out *people*: a network may recognise a person it was trained on instead of
+# reading the expression. On these two sets four rows are tested on originals of people held out. Each differs from the one above in one thing: scenes in place of
 # originals to train on, the front, the manifold loss. (In the paper profile these sets are so small that 60 epochs end the training, and a row on scenes
 # has four of each face: some hours on two cores.) On other sets one fold of the test split's people shows how it is done, with the plain network alone.
-# The column `seeds` counts folds; precision, recall and F1 are of all folds' answers together, since a rare class may be missing from a fold.
+# In the first table the column `seeds` counts folds. Precision, recall and F1 are of all folds' answers together, since a rare class may be missing
+# from a fold.
 
 # %% tags=["method"]
 BY_PERSON = [("PreActResNet18", "originals"), ("PreActResNet18", "scenes"), ("FERAtt+Cls", "scenes"), ("FERAtt+Rep+Cls", "scenes")]
@@ -1221,11 +1223,12 @@ else:
         among = {"precision": said, "recall": true, "f1": (said + true) / 2}
         rows.append({"model": model, "source": source, "seed": 0})
         rows[-1] |= {measure: (right / counts.clamp(min=1)).mean().item() for measure, counts in among.items()}
-        state(f"by_person_{SHORT[model]}_{source}", held["accuracy"], n := int(matrix.sum()))
+        tested = int(matrix.sum())
+        state(f"by_person_{SHORT[model]}_{source}", held["accuracy"], tested)
     kept = ["precision", "recall", "f1"]
     shown = tables.Stack([
-        *tables.show("by_person", per_fold, ["model", "source"], ["accuracy"], n // len(run)).tables,
-        *tables.show("by_person_macro", pandas.DataFrame(rows), ["model", "source"], kept, n, means=kept).tables,
+        *tables.show("by_person", per_fold, ["model", "source"], ["accuracy"], tested // len(run)).tables,
+        *tables.show("by_person_macro", pandas.DataFrame(rows), ["model", "source"], kept, tested, means=kept).tables,
     ])
 shown
 

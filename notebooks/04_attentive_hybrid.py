@@ -588,8 +588,8 @@ record(test_accuracy=scored.accuracy, n=scored.n, interval=scored.interval)
 record(balanced_accuracy=scored.balanced_accuracy, macro_f1=scored.f1, n=scored.n)
 record(main_parameters=sum(p.numel() for p in model.parameters()))
 right, parts = probabilities.argmax(1) == test.labels, {"unique": data.unseen(test, splits["train"])}
-seen = (test.attributes or {}).get(landmarks.FOUND, torch.ones(len(test), dtype=torch.bool))
-if not seen.all():
+seen = landmarks.known(test).found
+if seen.any() and not seen.all():
     parts |= {"face_found": seen, "no_face_found": ~seen}
 for name, part in parts.items():
     hits = right[part]
@@ -792,8 +792,8 @@ lows, highs = zip(*(c.interval for c in rows.values()), strict=True)
 figures.intervals(list(rows), shares, lows, highs, "accuracy on SFEW as reported, CosFace, per cent, with Wilson's 95 % interval")
 
 # %% [markdown]
-# A paired test is sharper, but needs the number of images on which the two differ. The report does not say. Two trainings of *one* network differ too: by how
-# many, the lines below take from this run and from our records. The more images differ, the larger a gain must be. A printed gain that reaches one of these
+# A paired test is sharper, but needs the number of images on which the two differ. The report does not say. Two trainings of *one* network differ too: on
+# how many images, the lines below take from this run and from our records. The more images differ, the larger a gain must be. A printed gain that reaches one of these
 # numbers and not the other cannot be judged from the table alone.
 #
 # ```{exercise} The smallest gain that counts
@@ -880,8 +880,7 @@ def masks_of(split):
     drawn around landmarks, not where dlib saw no face."""
     if {"eyes", "mouth"} <= set(split.masks or {}):
         return split.masks, torch.arange(len(split))
-    known = (split.attributes or {}).get(landmarks.FOUND, torch.ones(len(split)))
-    seen = known.nonzero()[:, 0]
+    seen = landmarks.known(split).found.nonzero()[:, 0]
     return outline_masks(split.landmarks[seen], split.size), seen
 
 # %%
@@ -972,7 +971,7 @@ of it: G + L without attention reads {gl_cosface_two_step} right, the whole face
 tables.say("full", "rendered", """
 Behind nine cells of pooling, eyes and mouth get {mass_trained_3_cells:plain} times the attention that their area alone would give, behind one cell
 {mass_trained_1_cells:plain} times; one map for all faces gives them {mass_one_map_for_all_3_cells:plain} and {mass_one_map_for_all_1_cells:plain} times. One
-map does as well. So the attention is not shown to follow the face before it. Whether one cell draws more of it to eyes and mouth three seeds leave open.
+map does as well. So the attention is not shown to follow the face before it. Three seeds leave open whether one cell draws more of it to eyes and mouth.
 
 Reading the regions in another order costs the two-step fusion {shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}. The
 trained LSTM hardly minds the order; the concatenation, with weights of its own for each place, does.
@@ -985,7 +984,7 @@ that do not also stand in training; printed is {r3-3-attentive-hybrid-fer2013}, 
 and the mean shape stood in.
 
 Without the mirror image the fused head reads {head_fused}, more than any other: the mixture's {head_mixture}, the two of the whole face
-{head_global_1} and {head_global_2}, the mouth's {head_mouth}. In the small networks of the tables, one seed of two epochs each, regions, mixture and
+{head_global_1} and {head_global_2}, the mouth's {head_mouth}. In the small networks of the tables, of two epochs each, regions, mixture and
 attention together add {gain_glma_less_g:points} to the whole face alone. Another order of the regions costs the two-step fusion
 {shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}. Eyes and mouth get {mass_trained_3_cells:plain} times the attention
 of their area, behind one cell {mass_trained_1_cells:plain} times.
@@ -995,10 +994,9 @@ of their area, behind one cell {mass_trained_1_cells:plain} times.
 tables.say("paper", "ferplus", """
 On FERPlus's test split the large network reads {test_accuracy} right, and {test_accuracy_unique} of the images that do not also stand in training. In
 {mean_shape_stands_in} of all images dlib saw no face. There the regions are cut at the mean shape's places, and {test_accuracy_no_face_found} are read
-right; where it saw one, {test_accuracy_face_found}. That is one cause of what is missing, though not all of it: a face that dlib does not see is a hard one
-for other readers too.
+right; where it saw one, {test_accuracy_face_found}. Not all of that gap is dlib's doing: a face that it does not see is hard for other readers too.
 
-In the small networks, three seeds of two epochs each, all parts together gain {gain_glma_less_g:points} over the whole face alone; attention gains
+In the small networks of the tables, of two epochs each, all parts together gain {gain_glma_less_g:points} over the whole face alone; attention gains
 {gain_attention_less_none:points}, the mixture {gain_mixture_less_none:points}, CosFace over softmax {gain_cosface_less_softmax:points}, two-step fusion over
 concatenation of equal size {gain_two_step_less_concat_of_equal_size:points}. Another order of the regions costs the two-step fusion
 {shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}.

@@ -1,9 +1,10 @@
 """Is the environment of the Python that runs this whole?
 
 Exit status 0: all that requirements.lock names is installed at its version, and this book from this folder.
-1: something is not, and installing again mends it. 2: the environment was made in another place: make it anew.
+1: something is not, and installing again mends it. 3: the environment was made in another place: make it anew.
 """
 
+import json
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -28,10 +29,11 @@ def wrong(lock: str) -> str:
         if not needed.specifier.contains(found, prereleases=True):
             return f"{needed.name} is {found}, not {needed.specifier}"
     try:
-        origin = metadata.distribution("fer_teach").read_text("direct_url.json") or ""
+        origin = json.loads(metadata.distribution("fer_teach").read_text("direct_url.json") or "{}")
     except metadata.PackageNotFoundError:
         return "fer_teach is not installed"
-    return "" if f'"{ROOT.as_uri()}"' in origin else "fer_teach is installed from another folder"
+    here = origin.get("url") == ROOT.as_uri() and origin.get("dir_info", {}).get("editable")
+    return "" if here else "fer_teach is a copy, or installed from another folder"
 
 
 def moved(folder: Path) -> bool:
@@ -47,8 +49,12 @@ if __name__ == "__main__":
     here = Path(sys.prefix) / "bin"
     if moved(here):
         print(f"{here.parent} was made in another place and is made anew")
-        sys.exit(2)
-    found = wrong((ROOT / "requirements.lock").read_text()) if (here / "fer-teach").is_file() else "no programs"
+        sys.exit(3)
+    found = (
+        wrong((ROOT / "requirements.lock").read_text())
+        if (here / "fer-teach").is_file()
+        else "its programs are missing"
+    )
     if found:
-        print(f"{here.parent} is completed: {found}")
+        print(f"{here.parent} is being completed: {found}")
     sys.exit(bool(found))

@@ -219,6 +219,14 @@ def test_damaged_image(root, how, words):
     refused(root, "fer0000002.png", "1 more file")
 
 
+def test_a_file_lost_from_the_user_s_own_folder_is_not_the_cache_s(tmp_path):
+    root = tmp_path / "unpacked-ferplus"
+    write_ferplus(root)
+    (root / "FER2013Train" / "fer0000002.png").unlink()
+    assert "Delete" not in refused(root, "is listed but missing. Unpack the data set again")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes among files here")
 def test_a_pipe_in_place_of_an_image_is_refused(root):
     path = root / "FER2013Train" / "fer0000002.png"
     path.unlink()

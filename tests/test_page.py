@@ -113,6 +113,9 @@ def test_prose_takes_numbers_from_records_and_claims_or_says_there_are_none(begu
     assert "0.615 [0.5, 0.7]" in repr(tables.say("paper", "fer2013", "{right:plain}"))
     with pytest.raises(FerTeachError, match="nonsense"):
         tables.say("paper", "fer2013", "{nonsense}")
+    with pytest.raises(FerTeachError, match="the unit is %, points or plain"):
+        tables.say("paper", "fer2013", "{right:point}")
+    assert repr(tables.say("paper", "fer2013", "{right:%}")) == "61.5 % [50.0, 70.0]"
 
 
 def test_shapes_follow_the_layers_in_the_order_they_run():
@@ -149,6 +152,8 @@ def test_sliders_are_twins_for_the_page_and_live_with_a_kernel(monkeypatch, who)
     def draw(x=0.0):
         return figures.intervals(["a"], [x], [x - 1], [x + 1], "x")
 
+    for name in (record.VARIABLE, "FER_TEACH_TWINS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(who, "somewhere.json")
     (twin,) = figures.sliders(draw, "A dot", x=(-1, 1, 0.5, 0))
     assert len(twin) == 5

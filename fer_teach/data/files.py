@@ -235,7 +235,7 @@ def _explained(path: Path):
 
 def read_file(file: str) -> bytes:
     """The bytes of an unpacked file. Errors: OSError; ValueError where it is a pipe or far too large for an image."""
-    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for ever
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))  # pipes wait
     try:
         status = os.fstat(descriptor)
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):

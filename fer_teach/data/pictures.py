@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_teach import paths
 from fer_teach.data.cache import Rows, cached, file_digest
 from fer_teach.data.decoding import Form, decode, decode_grey
 from fer_teach.data.files import Tree, is_junk, read_file
@@ -154,10 +155,9 @@ def _next(waiting: deque, bar) -> tuple[list, list]:
 def _problem(error: Exception) -> str:
     """What is wrong with a file, and the remedy."""
     if isinstance(error, FileNotFoundError):
-        ours = str(error.filename).partition(f"{os.sep}unpacked-")
-        if ours[1]:  # unpacked by this package beside its cache
-            folder = f"{ours[0]}{ours[1]}{ours[2].partition(os.sep)[0]}"
-            return f"is listed but missing. Delete {folder}: the archive is then unpacked again."
+        for folder in Path(str(error.filename)).parents:
+            if folder.parent == paths.cache() / "data":  # where this package unpacks archives
+                return f"is listed but missing. Delete {folder} to unpack again; if that does not help, download again."
         return "is listed but missing. Unpack the data set again; some of its files were lost."
     if isinstance(error, IsADirectoryError):
         return "is a folder, not an image. Unpack the data set again."

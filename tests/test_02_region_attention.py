@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fer_teach import chapters, checks, data
+from fer_teach import chapters, checks, data, differences, record
 from fer_teach.cost import multiplications
 
 D = 12
@@ -613,3 +613,14 @@ def test_whole_number_landmarks_and_double_images_are_cut_as_exactly(m):
     box = torch.tensor([[5, 9, 45, 60]])
     cut = F.interpolate(image[..., 9:60, 5:45], 26, mode="bilinear", antialias=True)
     torch.testing.assert_close(m.crop_regions(image, box, 26)[:, 1], cut, atol=1e-12, rtol=0)
+
+
+def test_what_the_page_says_about_landmarks_stands_in_its_record():
+    """On all faces it beats the plain network with true landmarks; with dlib's, and at fixed places, it loses."""
+    tables = record.result("02_region_attention", "full", "rendered")["tables"]
+    plain = [row for row in tables["variants"] if row["variant"] == "plain"]
+    for scheme, sign in (("landmark", 1), ("dlib", -1), ("fixed", -1)):
+        own = [row for row in tables["schemes"] if (row["scheme"], row["variant"]) == (scheme, "full")]
+        pair = differences.differences(own + plain, "variant", "full", "plain", "all")
+        assert pair.mean * sign > 0
+        assert scheme == "landmark" or pair.high < 0

@@ -984,7 +984,7 @@ that do not also stand in training; printed is {r3-3-attentive-hybrid-fer2013}, 
 and the mean shape stood in.
 
 Without the mirror image the fused head reads {head_fused}, more than any other: the mixture's {head_mixture}, the two of the whole face
-{head_global_1} and {head_global_2}, the mouth's {head_mouth}. In the small networks of the tables, of two epochs each, regions, mixture and
+{head_global_1} and {head_global_2}, the mouth's {head_mouth}. In the small networks of the tables, of a few epochs each, regions, mixture and
 attention together add {gain_glma_less_g:points} to the whole face alone. Another order of the regions costs the two-step fusion
 {shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}. Eyes and mouth get {mass_trained_3_cells:plain} times the attention
 of their area, behind one cell {mass_trained_1_cells:plain} times.
@@ -996,7 +996,7 @@ On FERPlus's test split the large network reads {test_accuracy} right, and {test
 {mean_shape_stands_in} of all images dlib saw no face. There the regions are cut at the mean shape's places, and {test_accuracy_no_face_found} are read
 right; where it saw one, {test_accuracy_face_found}. Not all of that gap is dlib's doing: a face that it does not see is hard for other readers too.
 
-In the small networks of the tables, of two epochs each, all parts together gain {gain_glma_less_g:points} over the whole face alone; attention gains
+In the small networks of the tables, of a few epochs each, all parts together gain {gain_glma_less_g:points} over the whole face alone; attention gains
 {gain_attention_less_none:points}, the mixture {gain_mixture_less_none:points}, CosFace over softmax {gain_cosface_less_softmax:points}, two-step fusion over
 concatenation of equal size {gain_two_step_less_concat_of_equal_size:points}. Another order of the regions costs the two-step fusion
 {shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}.

@@ -740,6 +740,15 @@ def test_values_that_are_no_shares_are_shown_as_they_are(m, monkeypatch, tmp_pat
     assert single.rows[0]["loss"] == "2"
 
 
+def test_the_words_on_photographs_fit_their_record():
+    from fer_teach import record
+
+    metrics = record.result(CHAPTER, "paper", "ferplus")["metrics"]
+    plain = metrics["scenes_to_originals_resnet_valid"]["value"]
+    assert all(metrics[f"scenes_to_originals_{row}_valid"]["value"] < plain for row in ("cls", "rep_cls", "joined"))
+    assert metrics["mask_iou"]["interval"][0] > metrics["mask_iou_of_the_usual_place"]["interval"][1]
+
+
 # Exercises
 
 

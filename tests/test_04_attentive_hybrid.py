@@ -759,6 +759,13 @@ def test_the_words_on_photographs_fit_their_record():
     assert claims.get(NAME, "r3-3-attentive-hybrid-fer2013").value / 100 > metrics["test_accuracy"]["interval"][1]
     heads = {name: metric["value"] for name, metric in metrics.items() if name.startswith("head_")}
     assert max(heads, key=heads.get) == "head_fused"
+    metrics = record.result(NAME, "paper", "ferplus")["metrics"]
+    assert metrics["gain_cosface_less_softmax"]["interval"][1] < 0
+    for name in ("attention_less_none", "mixture_less_none", "two_step_less_concat_of_equal_size"):
+        assert holds_zero(metrics[f"gain_{name}"])
+    for cells in (3, 1):
+        low, high = metrics[f"mass_trained_{cells}_cells"]["interval"]
+        assert low <= metrics[f"mass_one_map_for_all_{cells}_cells"]["value"] <= high
 
 
 # Exercises

@@ -90,22 +90,30 @@ def table(name: str, rows) -> None:
 
 
 def reuse(*files: Path) -> None:
-    """Count those outcomes that an earlier run left, and the time they took then, which `seconds` does not hold.
+    """Count those outcomes that an earlier run left, and the time in which they were made, not held in `seconds`.
 
-    files: cells of a sweep, which say their seconds, and checkpoints of trainings, whose history.csv says them.
+    files: cells of a sweep, which say their seconds, and checkpoints of trainings, whose history.csv says them. Time in
+    which two were made, such as a cell and the training in it, counts once.
     """
     held = _state["reused"]
     for file in files:
         if file not in held and file.is_file() and file.stat().st_mtime < _state["begun"]:
-            held[file] = _seconds(file)
-    current().update(reused=len(held), reused_seconds=round(sum(held.values()), 1))
+            held[file] = file.stat().st_mtime, _seconds(file)
+    total, until = 0.0, -math.inf
+    for end, seconds in sorted(held.values(), key=lambda made: made[0] - made[1]):
+        total, until = total + max(0.0, end - max(until, end - seconds)), max(until, end)
+    current().update(reused=len(held), reused_seconds=round(total, 1))
     _write()
 
 
 def _seconds(outcome: Path) -> float:
+    """How long a cell or a training took; 0 where a training was stopped before it could say so."""
     if outcome.suffix == ".json":
         return json.loads(outcome.read_text())["seconds"]
-    with open(outcome.with_name("history.csv"), newline="", encoding="utf-8") as file:
+    history = outcome.with_name("history.csv")
+    if not history.is_file():
+        return 0.0
+    with open(history, newline="", encoding="utf-8") as file:
         return sum(float(row["seconds"]) for row in csv.DictReader(file))
 
 

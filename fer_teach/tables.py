@@ -92,12 +92,13 @@ def confusion(name: str, matrix, classes) -> Stack:
 def provenance(recorded: dict) -> str:
     """Where a record comes from, in a line: profile, data, date, revision, machine, duration."""
     device, minutes = recorded["device"], recorded["seconds"] / 60
+    threads = "1 thread" if device["threads"] == 1 else f"{device['threads']} threads"
     earlier = f", besides {recorded['reused']} results kept from earlier runs" if recorded.get("reused") else ""
     if recorded.get("reused_seconds", 0) >= 30:
         earlier += f" ({recorded['reused_seconds'] / 60:.0f} minutes of computing)"
     return (
         f"Recorded: {recorded['profile']} profile, {recorded['data']['name']}, {recorded['date'][:10]}, "
-        f"revision {recorded['revision']}, {device['processor']} ({device['threads']} threads), "
+        f"revision {recorded['revision']}, {device['processor']} ({threads}), "
         f"{minutes:.0f} minutes{earlier}"
     )
 

@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--profile", choices=PROFILES, default="quick")
     run.add_argument("--data", default="rendered", help="name of a data set (default: rendered)")
     run.add_argument("--root", type=_path, help="where your copy of the data set lies, or faces that you rendered")
-    run.add_argument("--seed", type=_seed, default=0)
+    run.add_argument("--seed", type=_whole(0), default=0)
     run.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="more",
         help="another parameter of the chapter, such as WEAK=celeba for 05; may be given several times",
@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=_path, help="gets CHAPTER.ipynb and CHAPTER.json (default: _build/run)")
     run.add_argument("--keep", type=_path, help="finished cells and checkpoints of long runs (default: OUT/kept)")
     run.add_argument("--force", action="store_true", help="execute even what did not change")
-    run.add_argument("--jobs", type=_count, default=1, help="chapters at a time; the cores are shared out (default: 1)")
+    run.add_argument(
+        "--jobs", type=_whole(1), default=1, help="chapters at a time; the cores are shared out (default: 1)"
+    )
     run.set_defaults(action=_run)
 
     compare = commands.add_parser("regress", help="run the quick profile and compare with baselines/")
@@ -120,17 +122,15 @@ def _add_faces(commands) -> None:
     pack.set_defaults(action=_faces_pack)
 
 
-def _seed(text: str) -> int:
-    """A seed that numpy and torch take: 0 to 2**32 - 1."""
-    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**32 - 1}")
-    return int(text)
+def _whole(least: int, below: int = 2**32):
+    """What argparse makes of a whole number: at least `least`, less than `below` (the seeds that numpy takes)."""
 
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) < below):
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {below - 1}")
+        return int(text)
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
+    return number
 
 
 def _path(text: str) -> Path:

@@ -50,26 +50,29 @@ def test_ferplus_in_an_archive(tmp_path, plain, name, above):
     assert str(root / name) in catalog.table(root, only="ferplus")[0]["state"]
 
 
-def test_an_archive_is_unpacked_once(tmp_path, plain):
+@pytest.fixture
+def used(tmp_path, plain):
+    """A folder with an archive whose training split was loaded, and where its files lie now."""
     root = tmp_path / "packed"
     root.mkdir()
     pack(plain, root / "ferplus.tar")
     data.load("ferplus", root, "train")
     (unpacked,) = (paths.cache() / "data").glob("unpacked-*")
+    return root, unpacked
+
+
+def test_an_archive_is_unpacked_once(used):
+    root, unpacked = used
     before = unpacked.stat().st_mtime_ns
     data.load("ferplus", root, "valid")
     assert [unpacked] == list((paths.cache() / "data").glob("unpacked-*"))
     assert unpacked.stat().st_mtime_ns == before
 
 
-def test_a_file_lost_beside_the_cache_names_the_folder_to_delete(tmp_path, plain):
-    root = tmp_path / "packed"
-    root.mkdir()
-    pack(plain, root / "ferplus.tar")
-    data.load("ferplus", root, "train")
-    (unpacked,) = (paths.cache() / "data").glob("unpacked-*")
+def test_a_file_lost_beside_the_cache_names_the_folder_to_delete(used):
+    root, unpacked = used
     next(unpacked.rglob("FER2013Valid/*.png")).unlink()
-    with pytest.raises(data.DataError, match=re.escape(f"Delete {unpacked} to unpack again")):
+    with pytest.raises(DataError, match=re.escape(f"Delete {unpacked} to unpack again")):
         data.load("ferplus", root, "valid")
     shutil.rmtree(unpacked)
     assert len(data.load("ferplus", root, "valid"))

@@ -222,9 +222,9 @@ def _tidy(notebook: Path) -> list[str]:
     for cell in content.cells:
         if cell.cell_type != "code":
             continue
-        said = "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stderr")
-        found = list(dict.fromkeys(re.findall(rf"\b((?:{_WARNINGS}): .+)", said)))
-        cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
+        said = [o for o in cell.outputs if o.output_type == "stream" and o.name == "stderr"]
+        found = list(dict.fromkeys(re.findall(rf"\b((?:{_WARNINGS}): .+)", "".join(o.text for o in said))))
+        cell.outputs = [o for o in cell.outputs if o not in said]
         if found:
             cell.outputs.append(nbformat.v4.new_output("stream", name="stdout", text="\n".join(found) + "\n"))
             warnings += found

@@ -206,8 +206,8 @@ def say(profile: str, data: str, template: str) -> Prose:
     template: text with {name}, where name is a metric of the record (what has an interval is shown in per cent with
     it, other numbers as they are) or a claim's id (shown with its source). {name:%} asks for per cent, {name:points}
     for a difference of shares in points, {name:plain} for a number with its interval as they are. Without such a record
-    the paragraph says so and how to make one. A name that is neither a metric of the record nor a claim raises
-    FerTeachError.
+    the paragraph says so and how to make one. Another unit, and a name that is neither a metric of the record nor a
+    claim, raise FerTeachError.
     """
     import re
 

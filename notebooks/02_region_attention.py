@@ -1153,9 +1153,9 @@ def verdict(rows, other, where):
     return f"- `full` **{word}** `{other}` on `{where}`: {points}, {pair.n} seeds."
 
 lines = [verdict(rows, other, where) for other in ("mean", "plain") for where in places]
+schemes, plain = held["tables"]["schemes"] if held else [], [row for row in rows if row["variant"] == "plain"]
 for scheme, cut in {"dlib": "where dlib finds the landmarks", "fixed": "at the report's fixed places"}.items():
-    own = [row for row in held["tables"]["schemes"] if (row["scheme"], row["variant"]) == (scheme, "full")] if held else []
-    plain = [row for row in rows if row["variant"] == "plain"]
+    own = [row for row in schemes if (row["scheme"], row["variant"]) == (scheme, "full")]
     lines += [f"{verdict(own + plain, 'plain', where)} Its regions are cut {cut}." for where in places if own]
 tables.Prose("\n".join([(tables.provenance(held) if held else f"This run: {PROFILE} profile, {DATA}") + ":\n", *lines]))
 

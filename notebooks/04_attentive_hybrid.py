@@ -999,8 +999,8 @@ right; where it saw one, {test_accuracy_face_found}. Not all of that gap is dlib
 In the small networks of the tables, of a few epochs each, all parts together gain {gain_glma_less_g:points} over the whole face alone; attention gains
 {gain_attention_less_none:points}, the mixture {gain_mixture_less_none:points}, CosFace over softmax {gain_cosface_less_softmax:points}, two-step fusion over
 concatenation of equal size {gain_two_step_less_concat_of_equal_size:points}. So on photographs CosFace loses, with our scale and margin, and neither
-attention nor the mixture nor the two-step fusion is shown to gain. Another order of the regions costs the two-step fusion {shuffle_costs_two_step:points}, the concatenation
-{shuffle_costs_concat_equal:points}.
+attention nor the mixture nor the two-step fusion is shown to gain. Another order of the regions costs the two-step fusion
+{shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}.
 
 Here three seeds are enough for the attention: eyes and mouth get {mass_trained_3_cells:plain} times the attention of their area, behind one cell
 {mass_trained_1_cells:plain} times. One map for all faces does as well again: {mass_one_map_for_all_3_cells:plain} and

@@ -38,7 +38,7 @@ def region_attention(batch, precision, count):
     from fer_teach import chapters, training
 
     chapter = chapters.load("02_region_attention")
-    model = chapter.RegionAttentionNetwork(chapter.narrow(16), 512, 8)
+    model = chapter.RegionAttentionNetwork(chapter.narrow(chapter.PLANS["full"]), 512, 8)
 
     def loss(output, target, model):
         cross_entropy = chapter.F.cross_entropy(output.logits, target)

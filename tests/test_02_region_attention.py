@@ -47,6 +47,10 @@ def regions(count=3, r=6):
     return torch.randn(count, r, 1, 4, 4)
 
 
+def tiny(m):
+    return m.narrow(m.Plan(width=4))
+
+
 def close(a, b, **options):
     torch.testing.assert_close(a, b, **{"atol": 1e-6, "rtol": 1e-5, **options})
 
@@ -407,17 +411,18 @@ def test_falling_attention_is_seen_where_it_falls(m):
         assert [bool(f) for f in fell] == [mu_falls, share_falls]
 
 
-def test_plain_and_regions_cost_the_same_within_a_twentieth(m):
-    for width in (8, 16):
-        net = m.RegionAttentionNetwork(m.narrow(width), 512, 8)
-        six = multiplications(net, torch.zeros(1, 6, 1, m.SIZE, m.SIZE))
-        one = multiplications(net, torch.zeros(1, 1, 1, m.SIDE, m.SIDE))
-        assert abs(six / one - 1) < 0.05
+@pytest.mark.parametrize("profile", ["quick", "full", "paper"])
+def test_plain_and_regions_cost_the_same_within_a_twentieth(m, profile):
+    plan = m.PLANS[profile]
+    net = m.RegionAttentionNetwork(m.narrow(plan), 512, 8)
+    six = multiplications(net, torch.zeros(1, 6, 1, plan.size, plan.size))
+    one = multiplications(net, torch.zeros(1, 1, 1, plan.side, plan.side))
+    assert abs(six / one - 1) < 0.05
 
 
 @pytest.mark.parametrize("variant", ["plain", "mean", "self", "self+relation", "full"])
 def test_a_variant_learns_what_its_rule_says(m, variant):
-    made = m.build(m.narrow(4).parts, 5, variant, seed=0)
+    made = m.build(tiny(m).parts, 5, variant, seed=0)
     rule = m.VARIANTS[variant]
     assert (made.q0.requires_grad, made.q1.requires_grad) == (rule.learns_q0, rule.learns_q1)
     assert made.relation == rule.learns_q1
@@ -425,20 +430,21 @@ def test_a_variant_learns_what_its_rule_says(m, variant):
 
 def test_a_backbone_learns_on_whatever_left_it(m):
     """`taught` returns averaged weights, which are fixed: the photographs' rows would train a classifier alone."""
-    taught = m.narrow(4).requires_grad_(False)
+    taught = tiny(m).requires_grad_(False)
     made = m.build(taught.parts, 5, "full", seed=0)
     assert all(weight.requires_grad for weight in made.backbone.parameters())
     assert not any(weight.requires_grad for weight in taught.parameters())  # a copy
 
 
-def test_one_of_six_shows_one_region_in_training_and_all_else(m):
-    faces = data.load("rendered", split="valid").grey().resize(64)[:8]
+def test_the_lesson_shows_two_regions_in_training_and_all_else(m):
+    faces, plan = data.load("rendered", split="valid").grey().resize(48)[:8], m.PLANS["paper"]
     index = torch.arange(8)
-    whole, labels = m.one_of_six(faces, index, None)
-    assert whole.shape == (8, 6, 1, m.SIZE, m.SIZE)
+    whole, labels = m.two_of_six(faces, index, None, plan)
+    assert whole.shape == (8, 6, 1, plan.size, plan.size)
     assert torch.equal(labels, faces.labels)
-    one, target = m.one_of_six(faces, index, torch.Generator().manual_seed(1))
-    assert one.shape == (8, 1, 1, m.SIZE, m.SIZE)
+    two, target = m.two_of_six(faces, index, torch.Generator().manual_seed(1), plan)
+    assert two.shape == (8, 2, 1, plan.size, plan.size)
+    assert not (two[:, 0] == two[:, 1]).flatten(1).all(1).any()  # two different ones
     assert target.shape == (8, len(faces.classes))
 
 
@@ -451,7 +457,7 @@ def test_a_single_region_has_no_biased_loss(m):
 
 
 def test_a_network_in_double_precision_stays_there(m):
-    network = m.RegionAttentionNetwork(m.narrow(4), 512, 8).double().eval()
+    network = m.RegionAttentionNetwork(tiny(m), 512, 8).double().eval()
     assert network(torch.rand(2, 6, 1, 26, 26, dtype=torch.float64)).logits.dtype == torch.float64
 
 
@@ -583,7 +589,7 @@ def test_value_and_gradient_of_the_loss_on_any_weights(m, seed, r, margin):
 
 
 def test_the_network_agrees_with_a_loop_in_eval_mode_and_not_in_training(m):
-    net, x = m.RegionAttentionNetwork(m.narrow(8), 512, 8), torch.randn(5, 6, 1, 26, 26)
+    net, x = m.RegionAttentionNetwork(m.narrow(m.PLANS["quick"]), 512, 8), torch.randn(5, 6, 1, 26, 26)
 
     def looped():
         return torch.stack([net.backbone(r) for r in x.unbind(1)], 1).mean(1).repeat(1, 2)

@@ -520,12 +520,12 @@ def test_maps_are_made_once_when_they_are_first_read(m, monkeypatch, tmp_path):
     assert not made
     for feed in feeds:
         assert feed(two, torch.arange(2), None)[0].tolist() == [[1], [1]]
-    assert made == [(m.SCHEME, "identities"), ("plain", "identities")]
+    assert made == [(m.SCHEME, "identities", 3), ("plain", "identities", 3)]
 
 
 def test_dlib_has_a_row_only_where_its_points_are_not_the_data_sets_own(m):
     for profile, name in (("quick", "rendered"), ("paper", "rendered"), ("full", "ferplus"), ("paper", "ferplus")):
-        assert "dlib" not in [scheme for _, scheme in m.schemes_for(profile, name)]
+        assert not {scheme for _, scheme in m.schemes_for(profile, name)} & set(m.EXACT)
     assert m.schemes_for("full", "rendered") == m.SCHEMES
 
 
@@ -610,6 +610,22 @@ def test_two_questions_of_zeros_pool_by_the_mean(m, r):
     with torch.no_grad():
         mean = torch.stack([net.backbone(part) for part in x.unbind(1)], 1).mean(1)
         torch.testing.assert_close(net(x).representation, torch.cat([mean, mean], 1), atol=1e-5, rtol=0)
+
+
+def test_an_upright_face_lies_as_the_mean_head_does(m):
+    """Faces drawn as one bright spot a landmark, turned, scaled and moved: made upright, their spots lie where they do
+    for the head itself."""
+    head = m.mean_shape()[:, :2] * torch.tensor([0.9, -0.9]) + torch.tensor([0.0, 0.2])  # -1 to 1
+    wanted = (head + 1) * 64 / 2 - 0.5
+    for degrees, size, right in ((0.0, 1.0, 0.0), (25.0, 0.8, 3.0), (-40.0, 0.7, -5.0)):
+        turn = torch.polar(torch.tensor(size).double(), torch.tensor(math.radians(degrees)).double())
+        moved = torch.view_as_real(turn * torch.view_as_complex(wanted - 31.5)) + 31.5 + torch.tensor([right, 0.0])
+        for k in (30, 36, 45, 48, 54):
+            y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+            spot = (-((x - moved[k, 0]) ** 2 + (y - moved[k, 1]) ** 2) / 18).exp().float()
+            straight = m.upright(spot[None, None], moved[None])[0, 0]
+            centre = torch.stack([(straight * x).sum(), (straight * y).sum()]) / straight.sum()
+            assert (centre - wanted[k]).norm() < 0.7
 
 
 def test_whole_number_landmarks_and_double_images_are_cut_as_exactly(m):

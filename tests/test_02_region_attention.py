@@ -436,15 +436,17 @@ def test_a_backbone_learns_on_whatever_left_it(m):
     assert not any(weight.requires_grad for weight in taught.parameters())  # a copy
 
 
-def test_the_lesson_shows_two_regions_in_training_and_all_else(m):
+def test_the_lesson_shows_the_face_and_one_crop_in_training_and_all_else(m):
     faces, plan = data.load("rendered", split="valid").grey().resize(48)[:8], m.PLANS["paper"]
     index = torch.arange(8)
-    whole, labels = m.two_of_six(faces, index, None, plan)
+    whole, labels = m.face_and_crop(faces, index, None, plan)
     assert whole.shape == (8, 6, 1, plan.size, plan.size)
     assert torch.equal(labels, faces.labels)
-    two, target = m.two_of_six(faces, index, torch.Generator().manual_seed(1), plan)
+    two, target = m.face_and_crop(faces, index, torch.Generator().manual_seed(1), plan)
     assert two.shape == (8, 2, 1, plan.size, plan.size)
-    assert not (two[:, 0] == two[:, 1]).flatten(1).all(1).any()  # two different ones
+    whole = m.regions_of(faces, torch.Generator().manual_seed(1), m.SCHEME, plan)[:, 0]
+    assert torch.equal(two[:, 0], whole)
+    assert not (two[:, 0] == two[:, 1]).flatten(1).all(1).any()  # a crop is not the whole face
     assert target.shape == (8, len(faces.classes))
 
 

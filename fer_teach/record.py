@@ -81,6 +81,17 @@ def record(*, n: int | None = None, interval: tuple[float, float] | None = None,
     _write()
 
 
+def record_rate(name: str, values, n: int) -> None:
+    """State under `name` the mean over seeds of a share of n images, with the interval of `evaluation.rate`.
+
+    values: one share in [0, 1] a seed.
+    """
+    from .evaluation import rate  # brings torch, which the runner does without
+
+    mean, *bounds = rate(values, n)
+    record(**{name: mean}, n=n, interval=bounds)
+
+
 def table(name: str, rows) -> None:
     """State a table of this run: rows is a list of dicts or a pandas frame, with plain values."""
     if hasattr(rows, "to_dict"):

@@ -44,7 +44,7 @@ from torchvision.models.resnet import BasicBlock
 
 from fer_teach import claims, data, evaluation, figures, tables, training
 from fer_teach.harder import KINDS, harder
-from fer_teach.record import begin, record
+from fer_teach.record import begin, record, record_rate
 from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
@@ -582,9 +582,8 @@ ends = [("described", "as described", "averaged"), ("described_views", "as descr
 ends += [("together", f"regularised, {len(SEEDS)} together", asked[-1])] if len(SEEDS) > 1 else []
 for name, rung, reading in ends:
     for which, n in (("test", len(test)), ("unique", int(unique.sum()))):
-        mean, *bounds = evaluation.rate(climbed[climbed["rung"] == rung][f"{which}_{reading}"], n)
         metric = f"{name}_accuracy" if which == "test" else f"{name}_accuracy_unique"
-        record(**{metric: mean}, n=n, interval=bounds)
+        record_rate(metric, climbed[climbed["rung"] == rung][f"{which}_{reading}"], n)
 tables.Stack([claims.table("01_deep_emotion", group) for group in ("FER2013", "CK+", "Re-implementations")])
 
 # %% [markdown]

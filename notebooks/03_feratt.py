@@ -53,7 +53,7 @@ from fer_teach import claims, data, evaluation, figures, landmarks, tables, trai
 from fer_teach.backgrounds import backgrounds, coco_backgrounds, with_masks
 from fer_teach.devices import on_fastest
 from fer_teach.htmltable import Table
-from fer_teach.record import begin, record
+from fer_teach.record import begin, record, record_rate
 from fer_teach.record import table as record_table
 from fer_teach.sweep import keep, sweep
 
@@ -1202,11 +1202,6 @@ def by_person(fold, model, source, folds):
     scored = evaluation.scores(given, held.labels, held.classes)
     return {"accuracy": scored.accuracy, "collapsed": int(scored.collapsed), "confusion": scored.confusion.tolist()}
 
-def state(name, values, n):
-    """Record the mean over seeds or folds, with the interval that the tables print."""
-    mean, *bounds = evaluation.rate(values, n)
-    record(**{name: mean}, n=n, interval=bounds)
-
 # %%
 small, shown = DATA in ("ckplus", "jaffe"), None
 everybody = landmarks.landmarked(data.load(DATA, root=DATA_ROOT, split="all")).resize(64) if small else splits["test"]
@@ -1224,7 +1219,7 @@ else:
         rows.append({"model": model, "source": source, "seed": 0})
         rows[-1] |= {measure: (right / counts.clamp(min=1)).mean().item() for measure, counts in among.items()}
         tested = int(matrix.sum())
-        state(f"by_person_{SHORT[model]}_{source}", held["accuracy"], tested)
+        record_rate(f"by_person_{SHORT[model]}_{source}", held["accuracy"], tested)
     kept = ["precision", "recall", "f1"]
     shown = tables.Stack([
         *tables.show("by_person", per_fold, ["model", "source"], ["accuracy"], tested // len(run)).tables,
@@ -1249,10 +1244,10 @@ for source in ("scenes", "originals"):
             to = f"scenes_to_originals_{short}"
             names |= {to: ("originals", "test"), f"{to}_valid": ("originals", "valid")}
         for name, (where, split) in names.items():
-            state(name, rows[f"{where}_{split}_accuracy"], count[f"{where}_{split}"])
+            record_rate(name, rows[f"{where}_{split}_accuracy"], count[f"{where}_{split}"])
             first = once(lab, first_shown, where, split)
             if not first.all():  # without the pictures that also stand in training
-                state(f"{name}_unique", rows[f"{where}_{split}_accuracy_unique"], int(first.sum()))
+                record_rate(f"{name}_unique", rows[f"{where}_{split}_accuracy_unique"], int(first.sum()))
 groups = ("R2, FERPlus real", "R2, FERPlus synthetic", "R2, trained on synthetic, tested on real", "R2, CK+ real", "R2, CK+ synthetic", "Paper")
 tables.Stack([claims.table("03_feratt", group) for group in groups])
 

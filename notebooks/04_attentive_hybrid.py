@@ -46,7 +46,7 @@ from torchvision.models.resnet import BasicBlock
 from fer_teach import claims, contrasts, data, evaluation, figures, landmarks, tables, training
 from fer_teach.htmltable import Table
 from fer_teach.parts import outline_masks
-from fer_teach.record import begin, record
+from fer_teach.record import begin, record, record_rate
 from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
@@ -697,8 +697,7 @@ every = pandas.concat([table_1, table_2]).drop_duplicates(["branches", "attentio
 for cell, rows in every.groupby(["branches", "attention", "head", "fusion"]):
     branches, attention, head, fusion = cell
     name = "_".join([branches.lower() + "a" * attention, head, fusion.replace(", ", "_").replace("-", "_")])
-    mean, *bounds = evaluation.rate(rows["accuracy"], len(test))
-    record(**{name: mean}, n=len(test), interval=bounds)
+    record_rate(name, rows["accuracy"], len(test))
 tables.Stack([claims.table("04_attentive_hybrid", f"R3, table {number}") for number in ("I", "II")])
 
 # %% [markdown]

@@ -56,7 +56,7 @@ from fer_teach.errors import FerTeachError
 from fer_teach.htmltable import Table
 from fer_teach.parts import part_masks
 from fer_teach.processor import fast_bf16
-from fer_teach.record import begin, record
+from fer_teach.record import begin, record, record_rate
 from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
@@ -1122,8 +1122,7 @@ def ablation(variant, seed, maps):
 rungs = ["global", "weights learned"] if PROFILE == "quick" else list(VARIANTS)
 built = sweep({"variant": rungs, "seed": SEEDS, "maps": [digest(generators)]}, ablation)
 for variant, scores in built.groupby("variant")["test"]:
-    mean, *bounds = evaluation.rate(scores, len(test))
-    record(**{f"accuracy_{variant.replace(', ', '_').replace(' ', '_')}": mean}, n=len(test), interval=bounds)
+    record_rate(f"accuracy_{variant.replace(', ', '_').replace(' ', '_')}", scores, len(test))
 tables.show("ablation", built, ["variant"], ["valid", "test"], n=lengths)
 
 # %% [markdown]

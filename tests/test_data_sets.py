@@ -330,6 +330,34 @@ def test_celeba_options(root):
             data.load("celeba", root, "all", **options)
 
 
+def test_celeba_faces_are_cut_out_with_their_points(root):
+    """A picture whose red is its column and whose green is its row tells which pixels were loaded."""
+    lay.write_celeba(root, range(1, 5))
+    y, x = np.mgrid[:218, :178]
+    ramp = np.stack([x, y, 0 * x], 2).astype(np.uint8)
+    small = np.ascontiguousarray(ramp[::2, ::2])  # the same picture in half the size
+    other = ramp[:178]
+    for number, picture in ((1, ramp), (2, ramp), (3, small), (4, other)):
+        (root / "img_align_celeba" / f"{number:06}.jpg").unlink()
+        lay.put(root / "img_align_celeba" / f"{number:06}.png", picture)
+    with pytest.warns(DataWarning, match="1 of 4 images have not the shape 178 x 218"):
+        faces = data.load("celeba", root, "all", size=128, crop="face")
+    for image, step in zip(faces.images[:3], (1, 1, 2), strict=True):
+        assert abs(int(image[0, 0, 0]) - 25) <= step
+        assert abs(int(image[0, 0, -1]) - 152) <= step
+        assert abs(int(image[1, 0, 0]) - 57) <= step
+        assert abs(int(image[1, -1, 0]) - 184) <= step
+    assert int(faces.images[3, 0, 0, 0]) == 0  # left whole
+    (root / "img_align_celeba" / "000004.png").unlink()
+    lay.write_celeba_points(root / "list_landmarks_align_celeba.txt", range(1, 4))
+    lay.write_celeba_table(root, [1, 2, 3])
+    at = data.load("celeba", root, "all", size=128, crop="face").five_points[:2]
+    wanted = np.stack([lay.celeba_points(number) for number in (1, 2)]) - (25, 57)
+    np.testing.assert_allclose(at, wanted, atol=1e-3)
+    with pytest.raises(DataError, match="unknown crop 'tight'"):
+        data.load("celeba", root, "all", crop="tight")
+
+
 def test_celeba_decodes_only_what_is_chosen(root):
     lay.write_celeba(root)
     chosen = data.load("celeba", root, "all", n=3)

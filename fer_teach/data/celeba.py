@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fer_teach.data.catalog import roots
-from fer_teach.data.celeba_points import five_points
+from fer_teach.data.celeba_points import face_boxes, five_points
 from fer_teach.data.celeba_tables import Tables, recognise
 from fer_teach.data.dataset import FaceDataset
 from fer_teach.data.decoding import form
@@ -35,6 +35,7 @@ def load(
     seed: int = 0,
     size: int | tuple[int, int] = SIZE,
     fit: str = "crop",
+    crop: str | None = None,
 ) -> FaceDataset:
     """One split, or "all", as RGB images with attributes; rows and images are matched by name, never by position.
 
@@ -44,6 +45,8 @@ def load(
     n           so many images, drawn from `seed`; default all (with `balanced`, as many as there can be)
     size        height and width, or one number. All 202,599 images take 2.5 GB at 64; they are mapped from the cache
     fit         "crop", "pad" or "stretch", for images of another shape: by default the middle 178 x 178
+    crop        "face": of the aligned images, the square of 128 x 128 that the face fills, about as the rendered faces
+                and FER2013's fill theirs; images of another shape stay whole. "frame", the default: the whole image
 
     Images are chosen before any is read, and only those are decoded. Splits: list_eval_partition.txt or .csv; without
     it the published ranges of numbers where images of all three are there; else, for a small part of the set, 80, 10
@@ -67,10 +70,11 @@ def load(
             )
         chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:n])
     to = form("celeba", size, 3, fit)
-    images = listing.images(chosen, to, f"-{split}")
+    boxes = face_boxes(listing, chosen, crop)
+    images = listing.images(chosen, to, f"-{split}", boxes)
     listing.labels, listing.classes = values[label], (f"not {label}", label)
     given = {name: torch.from_numpy(values[name][chosen]) for name in wanted}
-    return listing.dataset(split, chosen, images, five_points=five_points(listing, chosen, to), attributes=given)
+    return listing.dataset(split, chosen, images, five_points=five_points(listing, chosen, to, boxes), attributes=given)
 
 
 def attributes(

@@ -1,4 +1,5 @@
-"""CelebA's five points a face: eyes, nose and corners of the mouth (list_landmarks_align_celeba.txt or .csv)."""
+"""Where CelebA's faces are: five points each, of eyes, nose and corners of the mouth (list_landmarks_align_celeba.txt or
+.csv), and the square that an aligned face fills."""
 
 from __future__ import annotations
 
@@ -12,15 +13,44 @@ from fer_teach.data.celeba_rows import Content, find, one_of, read
 from fer_teach.data.ckplus_points import move
 from fer_teach.data.decoding import Form, image_size
 from fer_teach.data.listing import Listing
+from fer_teach.errors import DataError
 
 POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")  # left as one looks at the image
 COLUMNS = tuple(f"{point}_{axis}" for point in POINTS for axis in "xy")
 ALIGNED = (218, 178)  # height and width of the images that the points of list_landmarks_align_celeba belong to
+FACE = (25, 57, 153, 185)  # left, upper, right, lower there: eyes at about 40 % of the height, chin near the lower edge
+CROPS = (None, "frame", "face")
 _OUTSIDE = 0.05  # share of faces with points beyond the image from which on a table is another image's
 
 
-def five_points(listing: Listing, chosen: np.ndarray, to: Form) -> torch.Tensor | None:
+def face_boxes(listing: Listing, chosen: np.ndarray, crop: str | None) -> np.ndarray | None:
+    """What crop="face" cuts out, float (N, 4): left, upper, right, lower in pixels of each file; None: nothing is cut.
+
+    Images in another size than the aligned ones, but of their shape, are cut likewise; others stay whole, and a
+    DataWarning counts them. Errors: DataError for an unknown crop.
+    """
+    if crop not in CROPS:
+        raise DataError(f"celeba: unknown crop {crop!r}. Known: frame, face.")
+    if crop != "face":
+        return None
+    files = [listing.files[i] for i in chosen]
+    sizes = _sizes(listing, files)
+    aligned = _shaped(sizes) & np.array([not _wild(name) for name in files])
+    if not aligned.all():
+        listing.warn(
+            f"{(~aligned).sum():,} of {len(files):,} images have not the shape {ALIGNED[1]} x {ALIGNED[0]} of the aligned "
+            "ones, so nobody knows where the face is: crop='face' leaves them whole."
+        )
+    scale = np.tile((sizes / ALIGNED)[:, ::-1], 2)
+    return np.where(aligned[:, None], np.array(FACE) * scale, np.concatenate([0 * sizes, sizes[:, ::-1]], 1))
+
+
+def five_points(
+    listing: Listing, chosen: np.ndarray, to: Form, boxes: np.ndarray | None = None
+) -> torch.Tensor | None:
     """float32 (N, 5, 2), x and y in pixels of the loaded images, NaN where an image has no row; None without a table.
+
+    boxes: what was cut out of each file, as `face_boxes` gives it.
 
     The table of the images in the wild is read for those (folder img_celeba), that of the aligned ones for all others;
     copies of the aligned images in another size are known by their shape. Where the points cannot be the images', a
@@ -44,7 +74,7 @@ def five_points(listing: Listing, chosen: np.ndarray, to: Form) -> torch.Tensor 
     sizes = _sizes(listing, files)
     if not _wild(files[0]):
         scale = sizes / ALIGNED
-        other = np.flatnonzero(np.abs(scale[:, :1] * ALIGNED - sizes).max(1) > 1)
+        other = np.flatnonzero(~_shaped(sizes))
         if len(other):
             height, width = sizes[other[0]].astype(int)
             listing.warn(
@@ -61,7 +91,7 @@ def five_points(listing: Listing, chosen: np.ndarray, to: Form) -> torch.Tensor 
             "are those of other images and are left out."
         )
         return None
-    boxes = np.concatenate([np.zeros_like(sizes), sizes[:, ::-1]], 1)
+    boxes = np.concatenate([np.zeros_like(sizes), sizes[:, ::-1]], 1) if boxes is None else boxes
     return torch.from_numpy(move(points, boxes, to)) if known else None
 
 
@@ -95,6 +125,11 @@ def _key(name: str) -> str:
 def _wild(name: str) -> bool:
     """Is the image an uncut one? Those lie in img_celeba, the aligned ones in img_align_celeba or elsewhere."""
     return "img_celeba" in name.lower()
+
+
+def _shaped(sizes: np.ndarray) -> np.ndarray:
+    """bool (N,): is an image of this height and width, to a pixel, an aligned one in some size?"""
+    return np.abs(sizes[:, :1] / ALIGNED[0] * ALIGNED - sizes).max(1) <= 1
 
 
 def _sizes(listing: Listing, files: list[str]) -> np.ndarray:

@@ -475,7 +475,7 @@ def cell(name):
     [
         ("judge", {"prepare", "COPIES", "CLEAN", "clean_faces", "covered_faces"}),
         ("moves", {"prepare", "COPIES", "CLEAN", "SOME", "MUCH", "SQUARE", "covered_faces", "behind_parts"}),
-        ("protocol", {"prepare", "COPIES"}),
+        ("protocol", {"prepare", "COPIES", "train_hard"}),
     ],
 )
 def test_the_key_of_a_kept_outcome_holds_all_that_it_was_measured_with(name, known):

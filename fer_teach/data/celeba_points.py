@@ -1,5 +1,5 @@
-"""Where CelebA's faces are: five points each, of eyes, nose and corners of the mouth (list_landmarks_align_celeba.txt or
-.csv), and the square that an aligned face fills."""
+"""Where CelebA's faces are: five points each, of eyes, nose and corners of the mouth (list_landmarks_align_celeba),
+and the square that an aligned face fills."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def face_boxes(listing: Listing, chosen: np.ndarray, crop: str | None) -> np.nda
     aligned = _shaped(sizes) & np.array([not _wild(name) for name in files])
     if not aligned.all():
         listing.warn(
-            f"{(~aligned).sum():,} of {len(files):,} images have not the shape {ALIGNED[1]} x {ALIGNED[0]} of the aligned "
-            "ones, so nobody knows where the face is: crop='face' leaves them whole."
+            f"{(~aligned).sum():,} of {len(files):,} images have not the shape {ALIGNED[1]} x {ALIGNED[0]} of the "
+            "aligned ones, so nobody knows where the face is: crop='face' leaves them whole."
         )
     scale = np.tile((sizes / ALIGNED)[:, ::-1], 2)
     return np.where(aligned[:, None], np.array(FACE) * scale, np.concatenate([0 * sizes, sizes[:, ::-1]], 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 from . import __version__, chapters, paths, regress, runner
@@ -17,7 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 all well, 1 numbers drifted, 2 the user can mend it (one message, no traceback)."""
     options = _parser().parse_args(arguments)
     try:
-        return options.action(options) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _teller(warnings.showwarning)
+            return options.action(options) or 0
     except FerTeachError as error:
         print(f"fer-teach: {error}", file=sys.stderr)
         return 2
@@ -27,6 +30,20 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nfer-teach: interrupted; start the same command again to go on.", file=sys.stderr)
         return 130
+
+
+def _teller(otherwise):
+    """Shows this package's warnings as sentences, each once: where in the code they arose is of no use to the user."""
+    said = set()
+
+    def told(message, category, *place):
+        if not category.__module__.startswith("fer_teach"):
+            otherwise(message, category, *place)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"fer-teach: {message}", file=sys.stderr)
+
+    return told
 
 
 def _parser() -> argparse.ArgumentParser:

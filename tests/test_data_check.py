@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import warnings
 
 import numpy as np
 import pytest
 import set_layouts as lay
 from data_layouts import PER_SPLIT, faces, kaggle_rows, new_rows, png, write_ferplus, write_rows
 
-from fer_teach import paths
+from fer_teach import cli, paths
 from fer_teach.cli import main
 from fer_teach.data import DataError, check, load, names, published, summary
 from fer_teach.data.catalog import entry
@@ -306,3 +307,14 @@ def test_a_set_says_which_chapters_use_it():
         for name in re.findall(r'tables\.say\("paper", "(\w+)"', path.read_text()):
             assert path.name[:2] in entry(name).chapters.replace("01 to 05", "01, 02, 03, 04, 05"), (path.name, name)
     assert "05" in entry("ckplus").chapters  # that paper's own set
+
+
+def test_a_warning_is_a_sentence_and_said_once(root, capsys, monkeypatch):
+    """As the user reads it: no place in the package, no line of its code, and nothing twice."""
+    monkeypatch.setattr(cli, "_data_list", lambda options: [load("ferplus", root, "train") for _ in range(2)] and 0)
+    warnings.resetwarnings()
+    warnings.simplefilter("always")
+    assert main(["data", "list"]) == 0
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert re.match(r"fer-teach: .*train.* images", told[0])

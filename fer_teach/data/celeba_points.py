@@ -45,9 +45,7 @@ def face_boxes(listing: Listing, chosen: np.ndarray, crop: str | None) -> np.nda
     return np.where(aligned[:, None], np.array(FACE) * scale, np.concatenate([0 * sizes, sizes[:, ::-1]], 1))
 
 
-def five_points(
-    listing: Listing, chosen: np.ndarray, to: Form, boxes: np.ndarray | None = None
-) -> torch.Tensor | None:
+def five_points(listing: Listing, chosen: np.ndarray, to: Form, boxes: np.ndarray | None = None) -> torch.Tensor | None:
     """float32 (N, 5, 2), x and y in pixels of the loaded images, NaN where an image has no row; None without a table.
 
     boxes: what was cut out of each file, as `face_boxes` gives it.

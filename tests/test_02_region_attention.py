@@ -640,8 +640,8 @@ def test_whole_number_landmarks_and_double_images_are_cut_as_exactly(m):
 
 
 def test_what_the_page_says_about_landmarks_stands_in_its_record():
-    """On all faces it beats the plain network with true landmarks; with dlib's, and at fixed places, it loses. To a plain
-    network with a straightened picture it loses as well."""
+    """On all faces it beats the plain network with true landmarks; with dlib's, and at fixed places, it loses. To a
+    plain network with a straightened picture it loses as well."""
     tables = record.result("02_region_attention", "full", "rendered")["tables"]
     plain = [row for row in tables["variants"] if row["variant"] == "plain"]
     for scheme, sign in (("landmark", 1), ("dlib", -1), ("fixed", -1)):

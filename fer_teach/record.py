@@ -41,6 +41,7 @@ def begin(chapter: str, profile: str, data: dict, seed: int) -> None:
         started=time.monotonic(),
         begun=time.time(),
         reused={},
+        knowledge=_joined(getattr(dataset, "knowledge", "") for dataset in splits),
         record={
             "schema": 1,
             "chapter": chapter,
@@ -48,7 +49,7 @@ def begin(chapter: str, profile: str, data: dict, seed: int) -> None:
             "data": {
                 "name": splits[0].name,
                 "counts": {split: len(dataset) for split, dataset in data.items()},
-                "hash": combined_fingerprint(splits),
+                "hash": _joined(dataset.fingerprint for dataset in splits),
             },
             "seed": int(seed),
             "versions": versions(),
@@ -135,11 +136,17 @@ def current() -> dict:
     return _state["record"]
 
 
-def combined_fingerprint(datasets) -> str:
-    """16 hex digits of the content of several data sets, in order."""
+def knowledge() -> str:
+    """16 hex digits of what the run's data sets know beside images and labels, which `data.hash` does not hold."""
+    current()
+    return _state["knowledge"]
+
+
+def _joined(digests) -> str:
+    """16 hex digits of several, in order."""
     import hashlib
 
-    return hashlib.sha256("".join(d.fingerprint for d in datasets).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
 
 
 def _number(name: str, value) -> float:

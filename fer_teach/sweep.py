@@ -27,7 +27,7 @@ from . import chapters, paths, processor
 from . import record as records
 
 VARIABLE = "FER_TEACH_KEEP"
-_LIBRARIES = ("torch", "torchvision", "numpy", "lightning")
+_LIBRARIES = ("torch", "torchvision", "numpy", "lightning", "opencv-contrib-python", "dlib-bin")
 _CELL_CODE = (
     "training.py",
     "loop.py",
@@ -40,7 +40,9 @@ _CELL_CODE = (
     "hardfaces.py",
     "parts.py",
     "pose.py",
+    "faces/head.py",
     "faces/occluders.py",
+    "faces/person.py",
     "data/dataset.py",
     "kernels.py",
     "paired.py",
@@ -136,12 +138,27 @@ def _code_key(chapter: str, cell) -> dict:
         "cell": chapters.behaviour(tree),
         "method": chapters.method_hash(chapter, chapters.used_names(tree)),
         "package": _package_key(),
-        "data": records.current()["data"]["hash"],
+        "data": [records.current()["data"]["hash"], records.knowledge(), _packed_faces()],
         "profile": records.current()["profile"],
         "threads": torch.get_num_threads(),  # the last digits depend on it, and on the kernels
         "kernels": processor.allowed(),
-        "versions": {name: metadata.version(name) for name in _LIBRARIES},
+        "versions": {name: _version(name) for name in _LIBRARIES},
     }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:  # installed under another name
+        return None
+
+
+@cache
+def _packed_faces() -> str:
+    """Of the rendered faces in the package, from which some chapters learn first, whatever the run's data."""
+    from .data.rendered import SPLITS, file_of
+
+    return hashlib.sha256(b"".join(file_of(split).read_bytes() for split in SPLITS)).hexdigest()[:16]
 
 
 @cache

@@ -301,10 +301,6 @@ def weak_split(split, part, n=None, seed=0, fault="healthy", borderline=False, b
         labels = torch.where(torch.rand(len(labels), generator=draw) < 0.4, 1 - labels, labels)
     return replace(split[index], labels=labels, classes=(f"not {word}", word))
 
-def digest(tensors):
-    """Eight hex digits of tensors' content, so that what was learned or measured on others is not taken for this."""
-    return hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in tensors)).hexdigest()[:8]
-
 # %%
 lessons = {part: {name: weak_split(split, part, LESSONS, SEED) for name, split in weak.items()} for part in PARTS}
 rows = []
@@ -493,8 +489,7 @@ def shoot(film, images, maps):
 def generator_for(weak, profile, part, seed, fault="healthy"):
     """Train a generator, or take the checkpoint that the same training left; returns (Fit, its folder)."""
     choice = {"part": part, "fault": fault, "seed": seed, "images": IMAGES[profile]}
-    labels = [weak_split(weak[name], part, LESSONS, seed, fault).labels for name in ("train", "valid")]
-    folder = keep(train_generator, **choice, told=digest(labels))  # words are no part of a data set's own hash
+    folder = keep(train_generator, **choice)
     return train_generator(weak, **choice, directory=folder), folder
 
 # %% [markdown]
@@ -584,8 +579,7 @@ def one_place(mask, touch=False):
 from IPython.display import display
 
 pointed, where = part_masks(weak["test"])
-told = digest([split.labels for lesson in lessons.values() for split in lesson.values()] + list((pointed or {}).values()))
-def point(part, fault, seed, told):
+def point(part, fault, seed):
     views = fault != "one view"
     model = generator_for(weak, PROFILE, part, seed, fault if views else "healthy")[0].best.eval()
     got = pointing(Views(model) if views else model, weak["test"], part, pointed, where)
@@ -614,7 +608,7 @@ if PROFILE == "full":
     controls |= {"one view": SEEDS[:3], **{fault: SEEDS[: 3 if fault == "free evidence" else 1] for fault in FAULTS[1:]}}
 shown = []
 for part in PARTS if pointed else ():
-    grid = [{"part": part, "fault": fault, "seed": seed, "told": told} for fault, seeds in controls.items() for seed in seeds]
+    grid = [{"part": part, "fault": fault, "seed": seed} for fault, seeds in controls.items() for seed in seeds]
     aims, n = sweep(grid, point), int(pointed[part].flatten(1).any(1).sum())
     for metric in ("hits", "touches", "inside"):
         scores = aims[aims["fault"] == "healthy"][metric]
@@ -658,7 +652,7 @@ def word_scores(model, split):
     return {"bce": bce, "accuracy": ((p > 0.5).long() == split.labels).float().mean(), "auc": auc}
 
 # %%
-def faults(part, fault, seed, told):
+def faults(part, fault, seed):
     model = generator_for(weak, PROFILE, part, seed, fault)[0].best
     valid = weak_split(weak["valid"], part, None, seed, fault)
     natural = weak_split(weak["valid"], part, None, seed, fault, borderline=True, balance=False)
@@ -671,7 +665,7 @@ named = {
     "paper": {"eyes": [*fewer, "rate 0.1"], "mouth": fewer},
 }[PROFILE]
 grid = [
-    {"part": part, "fault": fault, "seed": seed, "told": told}
+    {"part": part, "fault": fault, "seed": seed}
     for part in named for fault in named[part] for seed in SEEDS[: 3 if fault == "healthy" else 1]
 ]
 spoiled = sweep(grid, faults)
@@ -776,11 +770,11 @@ for fault, own in spoiled[spoiled["fault"].isin(["shifted labels", "shuffled lab
 # that it names. Kaggle's two tables for FERPlus name none; they go by order, and the loader compares splits and counts.)
 
 # %%
-def alignment(part, shift, told):
+def alignment(part, shift):
     valid, network = weak_split(weak["valid"], part, None, SEED), generator_for(weak, PROFILE, part, SEED)[0].best
     return {"auc": word_scores(network, replace(valid, labels=valid.labels.roll(shift)))["auc"]}
 
-slips = sweep({"part": list(PARTS), "shift": [-2, -1, 0, 1, 2], "told": [told]}, alignment)
+slips = sweep({"part": list(PARTS), "shift": [-2, -1, 0, 1, 2]}, alignment)
 shown = [tables.show(f"alignment_{p}", slips[slips["part"] == p], ["part", "shift"], ["auc"], len(lessons[p]["valid"]), values=["auc"]) for p in PARTS]
 tables.Stack([table for stack in shown for table in stack.tables])
 
@@ -1101,14 +1095,15 @@ def train_relation(splits, generators, seed, epochs, local_weight, global_weight
     pair = splits["train"], splits["valid"]
     return training.fit(model, *pair, loss=loss, recipe=recipe, seed=seed, directory=directory, feed=feed_with_maps)
 
-def weights_of(generators):
-    """The digest of all their weights."""
-    return digest(value for generator in generators for value in generator.state_dict().values())
+def digest(generators):
+    """Eight hex digits of the generators' weights, so that what was trained on other maps is not taken for this."""
+    weights = [value.cpu().numpy().tobytes() for g in generators for value in g.state_dict().values()]
+    return hashlib.sha256(b"".join(weights)).hexdigest()[:8]
 
 def related(splits, generators, profile, seed, variant="weights learned", **changes):
     """Train, or take the checkpoint that the same training on the same maps left."""
     choice = {"seed": seed, "epochs": EPOCHS[profile], **VARIANTS[variant], **changes}
-    return train_relation(splits, generators, **choice, directory=keep(train_relation, maps=weights_of(generators), **choice))
+    return train_relation(splits, generators, **choice, directory=keep(train_relation, maps=digest(generators), **choice))
 
 # %% [markdown]
 # ## What is each part worth?
@@ -1129,7 +1124,7 @@ def ablation(variant, seed, maps):
     return got  # "right": of the test images
 
 rungs = ["global", "weights learned"] if PROFILE == "quick" else list(VARIANTS)
-built = sweep({"variant": rungs, "seed": SEEDS, "maps": [weights_of(generators)]}, ablation)
+built = sweep({"variant": rungs, "seed": SEEDS, "maps": [digest(generators)]}, ablation)
 for variant, scores in built.groupby("variant")["test"]:
     record_rate(f"accuracy_{variant.replace(', ', '_').replace(' ', '_')}", scores, len(test))
 tables.show("ablation", built, ["variant"], ["valid", "test"], n=lengths)
@@ -1177,7 +1172,7 @@ def heard(expression, seed, maps):
     return dict(zip(("eyes", "mouth", "face"), weights.mean(0).tolist(), strict=True))
 
 present = [name for name, count in test.counts().items() if count]
-listened = sweep({"expression": present, "seed": SEEDS, "maps": [weights_of(generators)]}, heard)
+listened = sweep({"expression": present, "seed": SEEDS, "maps": [digest(generators)]}, heard)
 tables.show("heard", listened, ["expression"], parts := ["eyes", "mouth", "face"], n=len(test), values=parts)
 
 # %% mystnb={"image": {"alt": "For each expression three dots, with intervals where there are several seeds: the weights of eyes, mouth and face, around a line at one third."}}
@@ -1206,7 +1201,7 @@ def contrast(weight, margin, seed, maps):
     return {"valid": evaluation.accuracy(related(cached, generators, PROFILE, seed, **changes).best, cached["valid"], feed=feed_with_maps)}
 
 grid = {"weight": [0.1], "margin": [1.0]} if PROFILE != "full" else {"weight": [0.1, 0.5], "margin": [0.5, 1.0]}
-tables.show("contrast", sweep({**grid, "seed": [SEED], "maps": [weights_of(generators)]}, contrast), ["weight", "margin"], ["valid"], n=lengths)
+tables.show("contrast", sweep({**grid, "seed": [SEED], "maps": [digest(generators)]}, contrast), ["weight", "margin"], ["valid"], n=lengths)
 
 # %% [markdown]
 # ## What held, what did not, and why

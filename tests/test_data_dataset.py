@@ -157,3 +157,18 @@ def test_soft_labels_are_shares_of_the_votes_without_single_ones():
     hard = torch.nn.functional.one_hot(make().labels, 4).float()
     assert torch.equal(shares[1], hard[2])
     assert torch.equal(make().soft_labels(torch.arange(6)), hard)
+
+
+def test_knowledge_is_what_stands_beside_images_and_labels():
+    dataset, other = full(), full()
+    other.action_units = dataset.action_units  # these are drawn
+    assert dataset.knowledge == other.knowledge != make().knowledge
+    for name in ("votes", "landmarks", "five_points", "masks", "attributes"):
+        value = getattr(full(), name)
+        first = next(iter(value.values())) if isinstance(value, dict) else value
+        first[0] = first[0] + 1 if first.dtype != torch.bool else ~first[0]
+        changed = full()
+        changed.action_units = dataset.action_units
+        setattr(changed, name, value)
+        assert changed.knowledge != dataset.knowledge
+        assert changed.fingerprint == dataset.fingerprint

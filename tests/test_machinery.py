@@ -236,11 +236,14 @@ def test_other_data_or_code_is_another_cell(begun):
     record.begin("07_tiny", "quick", {"train": type("Other", (Tiny,), {"fingerprint": "1" * 16})([1])}, 0)
     sweep({"x": [1]}, doubling)
     assert CALLS == [1, 1]
+    record.begin("07_tiny", "quick", {"train": type("Told", (Tiny,), {"knowledge": "2" * 16})([1])}, 0)
+    sweep({"x": [1]}, doubling)
+    assert CALLS == [1, 1, 1]
     by_name.__globals__["double"] = lambda x: 2 * x
     sweep({"x": [1]}, by_name)
     rewrite(begun, "FACTOR = 2", "FACTOR = 3")
     sweep({"x": [1]}, by_name)
-    assert len(CALLS) == 4
+    assert len(CALLS) == 5
 
 
 def test_two_processes_share_a_sweep(begun):

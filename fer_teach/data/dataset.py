@@ -148,6 +148,16 @@ class FaceDataset:
             self._fingerprint = digest.hexdigest()[:16]
         return self._fingerprint
 
+    @property
+    def knowledge(self) -> str:
+        """16 hexadecimal digits from all that is known beside images and labels: votes, landmarks, masks and so on."""
+        digest = hashlib.sha256()
+        for key, value in self._tensors():
+            if key not in ("images", "labels"):
+                digest.update(key.encode())
+                digest.update(np.ascontiguousarray(value.numpy()))
+        return digest.hexdigest()[:16]
+
     def counts(self) -> dict[str, int]:
         """Class name -> number of images, in class order, zeros included."""
         return dict(zip(self.classes, torch.bincount(self.labels, minlength=len(self.classes)).tolist(), strict=True))

@@ -381,7 +381,7 @@ def one_region(dataset, index, generator, size):
         boxes = random_crops(*faces.size, len(faces), generator)[:, None]  # (B, 1, 4)
     return crop_regions(x, boxes, size)[:, -1], faces.labels
 
-
+# %% tags=["method"]
 def pretrained(profile, seed=0):
     """The narrow backbone after training on identities of the rendered faces, or the one that this left."""
     plan = PLANS[profile]

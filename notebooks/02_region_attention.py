@@ -1217,13 +1217,15 @@ rows = held["tables"]["variants"] if held else variants.to_dict("records")
 schemes = held["tables"]["schemes"] if held else by_scheme.to_dict("records")
 places = [where for where in ("all", "hard", "covered") if where in rows[0]]
 
-def verdict(rows, other, where):
-    pair = differences.differences(rows, "variant", "full", other, where)
-    if pair.n == 1:
-        return f"- `full - {other}` on `{where}`: {100 * pair.mean:+.1f} points, but one seed decides nothing."
-    word = "beats" if pair.low > 0 else "loses to" if pair.high < 0 else "cannot be told from"
-    points = f"{100 * pair.mean:+.1f} points [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]"
-    return f"- `full` **{word}** `{other}` on `{where}`: {points}, {pair.n} seeds."
+def verdict(rows, other, note=""):
+    """One line: the full network against a rival, in all places."""
+    said = []
+    for where in places:
+        pair = differences.differences(rows, "variant", "full", other, where)
+        word = "beats it" if pair.low > 0 else "loses to it" if pair.high < 0 else "cannot be told from it"
+        sure = f"**{word}**, {100 * pair.mean:+.1f} [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]"
+        said.append(f"on `{where}` {sure if pair.n > 1 else f'{100 * pair.mean:+.1f}, but one seed decides nothing'}")
+    return f"- against `{other}`{note}, points, {pair.n} seeds: " + "; ".join(said) + "."
 
 # %%
 def own(variant, scheme=None):
@@ -1233,17 +1235,17 @@ def own(variant, scheme=None):
 
 exact = {row["scheme"] for row in schemes} >= set(EXACT)  # rows of the full profile alone
 others = [
-    (own("full", "dlib") + own("plain"), "Its regions are cut where dlib finds the landmarks."),
-    (own("full", "fixed") + own("plain"), "Its regions are cut at the report's fixed places."),
-    (own("full") + own("plain", "upright"), "The rival's picture is straightened by the true landmarks."),
+    (own("full", "dlib") + own("plain"), ", its own regions cut where dlib finds the landmarks"),
+    (own("full", "fixed") + own("plain"), ", its own regions cut at the report's fixed places"),
+    (own("full") + own("plain", "upright"), ", the rival's picture straightened by the true landmarks"),
 ]
-lines = [verdict(rows, other, where) for other in ("mean", "plain") for where in places]
-lines += [f"{verdict(pair, 'plain', where)} {note}" for pair, note in others for where in places if exact]
-tables.Prose("\n".join([(tables.provenance(held) if held else f"This run: {PROFILE} profile, {DATA}") + ":\n", *lines]))
+lines = [verdict(rows, "mean"), verdict(rows, "plain"), *(verdict(pair, "plain", note) for pair, note in others if exact)]
+about = tables.provenance(held) if held else f"This run: {PROFILE} profile, {DATA}"
+tables.Prose("\n".join([f"The full network. {about}:\n", *lines]))
 
 # %% [markdown]
 # **Is it where you cut, or how you weigh?** Compare the gap between schemes with the gap between ways of pooling. Boxes at landmarks show the parts of a face
-# larger and in the same place, and that is alignment. The straightened rival has alignment without regions, and the last lines above say that one
+# larger and in the same place, and that is alignment. The straightened rival has alignment without regions, and the last line above says that one
 # straightened picture reads more faces right than six regions with all their weights. What the regions gained over the plain network, alignment alone gains
 # more cheaply. All of it hangs on landmarks that are right: the lines on dlib's and on fixed places tell what is left without them. **If weights move, does accuracy?** It need not. A classifier
 # trained on half-hidden faces can learn to ignore what a bad region adds to a mean.

@@ -1244,11 +1244,11 @@ about = tables.provenance(held) if held else f"This run: {PROFILE} profile, {DAT
 tables.Prose("\n".join([f"The full network. {about}:\n", *lines]))
 
 # %% [markdown]
-# **Is it where you cut, or how you weigh?** Compare the gap between schemes with the gap between ways of pooling. Boxes at landmarks show the parts of a face
-# larger and in the same place, and that is alignment. The straightened rival has alignment without regions, and the last line above says that one
+# **Is it where you cut, or how you weigh?** Compare the gap between schemes with the gap between ways of pooling. Boxes at landmarks show the parts of a
+# face larger and in the same place, and that is alignment. The straightened rival has alignment without regions, and the last line above says that one
 # straightened picture reads more faces right than six regions with all their weights. What the regions gained over the plain network, alignment alone gains
-# more cheaply. All of it hangs on landmarks that are right: the lines on dlib's and on fixed places tell what is left without them. **If weights move, does accuracy?** It need not. A classifier
-# trained on half-hidden faces can learn to ignore what a bad region adds to a mean.
+# more cheaply. All of it hangs on landmarks that are right: the lines on dlib's and on fixed places tell what is left without them. **If weights move, does
+# accuracy?** It need not. A classifier trained on half-hidden faces can learn to ignore what a bad region adds to a mean.
 #
 # Not checked here: the paper's numbers on photographs were reached with a backbone pre-trained on photographs of many people, as R1's was, the long
 # training in the table of settings, and the paper's lists of hard images. Our hard subsets are small: read their counts and intervals first.

@@ -601,7 +601,7 @@ with torch.no_grad():
     torch.testing.assert_close(region_biased_loss(mixed.mu, 1.0), region_biased_loss(whole.mu, 1.0))
     assert region_biased_loss(swapped.mu, 1.0) != region_biased_loss(whole.mu, 1.0)  # which one is the whole face counts
     network.relation = False  # the ablation, not the model: see the box below
-    assert (network(regions).representation - whole.representation).abs().max() > 1e-3
+    assert (network(regions).representation - whole.representation).abs().max() > 1e-5
     network.relation = True
 
 # %% [markdown]
@@ -1149,7 +1149,8 @@ right = {"full": probabilities.argmax(1) == test.labels}
 right["plain"] = evaluation.predict(rival.best, test, feed=rival_feed).argmax(1) == test.labels
 for name in ("all", "hard"):
     test_of = evaluation.mcnemar(right["full"][hard[name]], right["plain"][hard[name]])
-    record(**{f"mcnemar_{name}": test_of.pvalue}, n=counted[name])
+    if PROFILE != "quick":  # there a p value is mere luck
+        record(**{f"mcnemar_{name}": test_of.pvalue}, n=counted[name])
     print(f"{name:4} full alone {test_of.only_a}, plain alone {test_of.only_b} right, p = {test_of.pvalue:.2g}, n {counted[name]}")
 
 # %% [markdown]
@@ -1242,8 +1243,9 @@ tables.Prose("\n".join([(tables.provenance(held) if held else f"This run: {PROFI
 
 # %% [markdown]
 # **Is it where you cut, or how you weigh?** Compare the gap between schemes with the gap between ways of pooling. Boxes at landmarks show the parts of a face
-# larger and in the same place, and that is alignment. The straightened rival has alignment without regions: the last lines above tell what regions add
-# to it. And the gain over the plain network hangs on landmarks that are right: the lines on dlib's and on fixed places tell what is left without them. **If weights move, does accuracy?** It need not. A classifier
+# larger and in the same place, and that is alignment. The straightened rival has alignment without regions, and the last lines above say that one
+# straightened picture reads more faces right than six regions with all their weights. What the regions gained over the plain network, alignment alone gains
+# more cheaply. All of it hangs on landmarks that are right: the lines on dlib's and on fixed places tell what is left without them. **If weights move, does accuracy?** It need not. A classifier
 # trained on half-hidden faces can learn to ignore what a bad region adds to a mean.
 #
 # Not checked here: the paper's numbers on photographs were reached with a backbone pre-trained on photographs of many people, as R1's was, the long
@@ -1351,7 +1353,8 @@ for name in ("code-ferplus-occlusion", "code-ferplus-pose30"):
 # ## In short
 #
 # Regions share one network; two sigmoids weigh them; a loss tells some crop to outweigh the whole. Identities show where code and equation part. Compare at
-# equal cost, pair the seeds, and ask of every weight whether it moves when what it looks at is hidden.
+# equal cost, pair the seeds, and ask of every weight whether it moves when what it looks at is hidden. And give the rival what your method got: here one
+# picture, straightened by the same landmarks.
 #
 # ```{bibliography}
 # :filter: docname in docnames

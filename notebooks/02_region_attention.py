@@ -1202,8 +1202,11 @@ from those with a majority; we cannot tell which. Ours are those with a majority
 Of the faces that our rule calls occluded the network reads {full_occluded}, of those turned by more than 30 degrees {full_pose_30}; on lists that are not
 ours, {code-ferplus-occlusion} and {code-ferplus-pose30} are printed. dlib finds {dlib_found_in_test} of the test faces. The others count as occluded and are cut
 at mean places, so these numbers mix occlusion with lost landmarks. After the lesson, trained and tested on the hard ones, {hard_trained_hard}, against
-{r1-ferplus-hard}; trained on all and tested on the hard ones, {all_trained_hard}. Behind a hand, mask, scarf or object μ falls in
-{mu_behind_a_thing_falls} of the pairs, behind a square in {mu_behind_a_square_falls}; both are cut where dlib saw the parts before they were covered.
+{r1-ferplus-hard}; trained on all and tested on the hard ones, {all_trained_hard}.
+
+Behind a hand, mask, scarf or object the region's share of the pool falls in {share_behind_a_thing_falls} of the pairs, but its μ in
+{mu_behind_a_thing_falls}; behind a square the share falls in {share_behind_a_square_falls}, μ in {mu_behind_a_square_falls}. So here ν turns away from what is
+hidden, and μ does not. Whoever draws μ alone draws the wrong picture: only the product weighs. All are cut where dlib saw the parts before they were covered.
 """)
 
 # %% [markdown]

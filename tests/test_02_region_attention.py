@@ -652,3 +652,11 @@ def test_what_the_page_says_about_landmarks_stands_in_its_record():
     whole = [row for row in tables["variants"] if row["variant"] == "full"]
     straight = [row for row in tables["schemes"] if row["scheme"] == "upright"]
     assert differences.differences(whole + straight, "variant", "full", "plain", "all").high < 0
+
+
+def test_what_the_page_says_about_photographs_stands_in_its_record():
+    """On FERPlus the share of what is hidden falls, in more than half of the pairs, and its mu does not."""
+    metrics = record.result("02_region_attention", "paper", "ferplus")["metrics"]
+    for kind in ("thing", "square"):
+        assert metrics[f"share_behind_a_{kind}_falls"]["interval"][0] > 0.5
+        assert metrics[f"mu_behind_a_{kind}_falls"]["interval"][1] < 0.5

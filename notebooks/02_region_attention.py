@@ -152,8 +152,8 @@ if "yaw" in (test.attributes or {}):
         both = int((truth[name] & rule[name]).sum())
         chosen, there = int(rule[name].sum()), int(truth[name].sum())
         print(f"{name:9} {both} right of {chosen} chosen; {there} there are; n {len(judged)}")
-        record(**{f"rule_recall_{name}": both / max(1, there)}, n=there, interval=evaluation.wilson(both, max(1, there)))
-        record(**{f"rule_precision_{name}": both / max(1, chosen)}, n=chosen, interval=evaluation.wilson(both, max(1, chosen)))
+        for kind, of in (("recall", max(1, there)), ("precision", max(1, chosen))):
+            record_rate(f"rule_{kind}_{name}", [both / of], of)
 if landmarks.FOUND in (test.attributes or {}):
     record_rate("dlib_found_in_test", [test.attributes[landmarks.FOUND].float().mean().item()], len(test))
 hard = hard_subsets(test)

@@ -232,11 +232,16 @@ def seed_interval(values, level=0.95):
 def rate(values, n, level=0.95):
     """Mean over seeds of a share of n images, and its interval: (mean, low, high).
 
-    values: one share in [0, 1] a seed. Several seeds have Student's interval over the seeds (`seed_interval`), one seed
-    has Wilson's over the n images (`wilson`). No interval leaves [0, 1].
+    values: one share in [0, 1] a seed, over the same images. One seed has Wilson's interval over the images (`wilson`).
+    Several have two reasons to be elsewhere next time, other seeds and other images: on either side the reach is the
+    root of the summed squares of `seed_interval`'s and `wilson`'s. No interval leaves [0, 1].
     """
-    mean, low, high = seed_interval(values, level)
-    return (mean, max(low, 0.0), min(high, 1.0)) if len(values) > 1 else (mean, *wilson(round(mean * n), n, level))
+    mean, *by_seed = seed_interval(values, level)
+    by_image = wilson(round(mean * n), n, level)
+    if len(values) == 1:
+        return mean, *by_image
+    low, high = (math.hypot(seed - mean, image - mean) for seed, image in zip(by_seed, by_image, strict=True))
+    return mean, max(mean - low, 0.0), min(mean + high, 1.0)
 
 
 class Pointing(NamedTuple):

@@ -138,8 +138,11 @@ _BRACKETS = {
 
 def share(values: list[float], n: int | None) -> str:
     """Shares of n images as text in per cent: one with Wilson's interval, or alone without n; several as `value`."""
-    interval = evaluation.rate(values, n)[1:] if len(values) > 2 or (values and n) else ()
-    return _text([100 * share for share in values], [100 * bound for bound in interval], "{:.1f}")
+    if len(values) > 2:  # rows read the same images, so only the seeds set them apart
+        interval = evaluation.seed_interval(values)[1:]
+    else:
+        interval = evaluation.rate(values, n)[1:] if values and n else ()
+    return _text([100 * share for share in values], [100 * min(max(bound, 0), 1) for bound in interval], "{:.1f}")
 
 
 def value(values: list[float]) -> str:

@@ -205,9 +205,23 @@ def test_bootstrap_repeats_covers_and_narrows():
             ev.bootstrap(bad)
 
 
-def test_rate_has_the_interval_of_seeds_or_of_images():
-    assert ev.rate([0.8, 0.81, 0.82], 100) == ev.seed_interval([0.8, 0.81, 0.82])
+def test_rate_of_several_seeds_is_less_sure_than_seeds_or_images_alone():
+    mean, low, high = ev.rate([0.8, 0.81, 0.82], 100)
+    (_, *seeds), images = ev.seed_interval([0.8, 0.81, 0.82]), ev.wilson(81, 100)
+    assert mean - low == pytest.approx(math.hypot(mean - seeds[0], mean - images[0]))
+    assert high - mean == pytest.approx(math.hypot(seeds[1] - mean, images[1] - mean))
+    assert ev.rate([0.8, 0.8, 0.8], 100) == pytest.approx((0.8, *ev.wilson(80, 100)))
     assert ev.rate([0.8], 100) == (0.8, *ev.wilson(80, 100))
+
+
+def test_rate_of_many_images_covers_the_true_share_as_often_as_it_says():
+    draw, covered, n = np.random.default_rng(0), [], 400
+    for _ in range(400):  # seeds move the share of a world of images; n of them are drawn once for all seeds
+        hardness = draw.random(n)
+        skills = 0.8 + 0.02 * draw.standard_normal(5)
+        _, low, high = ev.rate([(hardness < skill).mean() for skill in skills], n)
+        covered.append(low <= 0.8 <= high)
+    assert np.mean(covered) > 0.93
 
 
 def test_seed_interval_is_students():

@@ -327,7 +327,7 @@ def rendered():
 @pytest.mark.parametrize("part", ["eyes", "mouth"])
 def test_weak_labels_are_balanced_clear_and_belong_to_their_faces(m, rendered, part):
     split = m.weak_split(rendered, part, seed=4)
-    word = m.word_for(part, rendered)
+    (word,) = m.words_for(part, rendered)
     assert split.counts()[word] * 2 == len(split)
     assert torch.equal(split.labels.bool(), split.attributes[word])
     measure, low, high = m.GAPS[word]
@@ -335,6 +335,18 @@ def test_weak_labels_are_balanced_clear_and_belong_to_their_faces(m, rendered, p
     everything = m.weak_split(rendered, part, borderline=True, balance=False)
     assert torch.equal(everything.labels.bool(), rendered.attributes[word])
     assert len(m.weak_split(rendered, part, n=40)) == 40
+
+
+def test_of_several_words_the_one_asked_for_labels_the_faces(m, rendered):
+    drawn = torch.rand(3, len(rendered), generator=torch.Generator().manual_seed(0)) < 0.3
+    faces = replace(rendered, attributes=dict(zip(("Narrow_Eyes", "Smiling", "Eyeglasses"), drawn.long(), strict=True)))
+    assert m.words_for("eyes", faces) == ["Eyeglasses", "Narrow_Eyes"]
+    assert m.words_for("mouth", faces) == ["Smiling"]
+    for asked, word in (("Narrow_Eyes", "Narrow_Eyes"), (None, "Eyeglasses")):
+        split = m.weak_split(faces, "eyes", word=asked)
+        assert split.classes == (f"not {word}", word)
+        assert torch.equal(split.labels, split.attributes[word])
+        assert 2 * int(split.labels.sum()) == len(split)
 
 
 def test_each_fault_does_what_it_says(m, rendered):

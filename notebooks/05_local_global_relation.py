@@ -466,12 +466,13 @@ ADAM = replace(DESCENT, optimizer="adamw", batch=32, lr=3e-3, weight_decay=0.01)
 IMAGES = {"quick": 24_000, "full": 96_000, "paper": 96_000}  # seen in one training, counted with repetitions
 SPREAD = {"eyes": 0, "mouth": 1}  # an eye is one cell high, a mouth several wide; chosen on validation faces
 PLACE = {"eyes": 1.0, "mouth": 0.5}  # lambda; likewise
+SCALE = {"eyes": 0.2, "mouth": 0.08}  # how much larger or smaller a face may become in training; likewise, on photographs too
 
 # %% tags=["method"]
 def train_generator(weak, part, fault, seed, images, growth=24, word=None, directory=None):
     """Train a generator on weak faces; fault: one of FAULTS. Leaves maps.pt: six validation faces, and their maps after each epoch."""
     train, valid = (weak_split(weak[name], part, LESSONS, seed, fault, word=word) for name in ("train", "valid"))
-    recipe = replace(ADAM if fault == "Adam" else DESCENT, epochs=max(1, round(images / len(train))))
+    recipe = replace(ADAM if fault == "Adam" else DESCENT, epochs=max(1, round(images / len(train))), augment=replace(TURN, scale=SCALE[part]))
     torch.manual_seed(seed)
     options = {"growth": growth, "spread": SPREAD[part]} | ({"bound": None} if fault == "free evidence" else {})
     model, learned = (DoubledSigmoid if fault == "doubled sigmoid" else AttentionMapGenerator)(**options), False

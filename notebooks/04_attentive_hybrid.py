@@ -54,16 +54,11 @@ from fer_teach.sweep import keep, sweep
 # {cite}`h-kazemi2014one,h-king2009dlib`; where it sees no face, the mean shape of the training faces stands in. Frames of films (SFEW) show more than a face:
 # there dlib looks at the whole frame, and the loader cuts a square around the face. Where it sees none, the middle is kept, and the frame is counted below.
 
-
 # %% tags=["method"]
 def with_landmarks(splits):
     """Splits with 68 landmarks each, and the share of images in which train's mean shape stands in for an unseen face."""
     train = landmarks.landmarked(splits["train"])
-    others = {
-        name: landmarks.landmarked(split, stand_in=train.landmarks[0])
-        for name, split in splits.items()
-        if name != "train"
-    }
+    others = {name: landmarks.landmarked(split, stand_in=train.landmarks[0]) for name, split in splits.items() if name != "train"}
     splits = {"train": train} | others
     found = {name: (split.attributes or {}).get(landmarks.FOUND) for name, split in splits.items()}
     if found["train"] is None:  # true landmarks
@@ -73,7 +68,6 @@ def with_landmarks(splits):
         points = torch.where(seen[:, None, None], splits[name].landmarks, mean)
         splits[name] = replace(splits[name], landmarks=points)
     return splits, torch.cat(list(found.values())).logical_not().double().mean().item()
-
 
 # %%
 figures.use_style()
@@ -102,7 +96,6 @@ record(mean_shape_stands_in=missed, n=n, interval=evaluation.wilson(round(missed
 # $$\min_{a, t} \sum_i |a\, p_i + t - q_i|^2 \quad\Rightarrow\quad
 #   a = \frac{\sum_i \overline{(p_i - \bar p)}\, (q_i - \bar q)}{\sum_i |p_i - \bar p|^2}, \qquad t = \bar q - a \bar p \tag{1}$$
 
-
 # %% tags=["method"]
 def floating(x):
     """Whole numbers, such as pixels as they are stored, as float; others as they are."""
@@ -117,7 +110,6 @@ def similarity_transform(source, target):
     a = ((p - p_mean).conj() * (q - q_mean)).sum(1) / spread  # (B,)
     t = q_mean - a * p_mean[:, 0]
     return torch.stack([a.real, -a.imag, t.real, a.imag, a.real, t.imag], 1).view(-1, 2, 3).to(floating(source).dtype)
-
 
 # %% [markdown]
 # If the target *is* a turned, enlarged and shifted copy, the transform must find exactly that turn, size and shift:
@@ -137,12 +129,9 @@ torch.testing.assert_close(found[0, :, 2], torch.tensor([5.0, 5.0]), atol=1e-2, 
 ANCHORS = (slice(36, 42), slice(42, 48), slice(33, 34), slice(48, 49), slice(54, 55))  # of the 68 landmarks
 CANONICAL = ((0.335, 0.383), (0.665, 0.383), (0.5, 0.65), (0.35, 0.755), (0.65, 0.755))
 BOXES = {  # left, top, right, bottom in the canonical square
-    "brows": (0.12, 0.12, 0.88, 0.48),
-    "eyes": (0.18, 0.27, 0.82, 0.49),
-    "nose": (0.34, 0.34, 0.66, 0.72),
-    "mouth": (0.26, 0.61, 0.74, 1.03),
+    "brows": (0.12, 0.12, 0.88, 0.48), "eyes": (0.18, 0.27, 0.82, 0.49),
+    "nose": (0.34, 0.34, 0.66, 0.72), "mouth": (0.26, 0.61, 0.74, 1.03),
 }
-
 
 # %% tags=["method"]
 def face_transform(landmarks):
@@ -162,7 +151,6 @@ def region_points(landmarks, size):
     back = torch.linalg.inv(align[:, :, :2])
     return (canonical @ back.transpose(1, 2)).view(-1, len(BOXES), size, size, 2)
 
-
 # %% tags=["method"]
 def align_regions(images, landmarks, size):
     """Read brows, eyes, nose and mouth, in this order. images: (B, C, H, W), uint8 or float. Returns float (B, K, C, size, size)."""
@@ -173,7 +161,6 @@ def align_regions(images, landmarks, size):
     read = F.grid_sample(images, grid.flatten(1, 2).to(images), padding_mode="border", align_corners=False)
     return read.unflatten(2, (len(BOXES), size)).transpose(1, 2)
 
-
 # %% [markdown]
 # Two tilted faces, their regions cut first where the *mean* face has them, then where *this* face has them.
 
@@ -182,21 +169,16 @@ x = training.normalise(test.images)  # (N, 1, 48, 48)
 mean_shape = splits["train"].landmarks.mean(0).expand_as(test.landmarks)
 outlines = region_points(test.landmarks, 24)[:, :, [0, 0, -1, -1], [0, -1, -1, 0]]  # (N, K, 4, 2)
 whole = ((outlines > -1) & (outlines < 48)).flatten(1).all(1)  # nothing cut off
-to_left, to_right = (
-    (test.landmarks[:, eye] - test.landmarks[:, 30]).norm(dim=1) for eye in (36, 45)
-)  # from the nose's tip
+to_left, to_right = ((test.landmarks[:, eye] - test.landmarks[:, 30]).norm(dim=1) for eye in (36, 45))  # from the nose's tip
 frontal = (to_left / to_right).log().abs() < 0.2
 slope = (test.landmarks[:, 45, 1] - test.landmarks[:, 36, 1]).abs()  # of the line through the eyes
 tilted = (slope * whole * frontal).argsort(descending=True)[:2]
-crops = {
-    name: align_regions(x, points, 24)[tilted] for name, points in (("fixed", mean_shape), ("aligned", test.landmarks))
-}
+crops = {name: align_regions(x, points, 24)[tilted] for name, points in (("fixed", mean_shape), ("aligned", test.landmarks))}
 figures.regions(x[tilted], test.landmarks[tilted], outlines[tilted], crops, tuple(BOXES))
 
 # %% [markdown]
 # Does it work? How far do the mouth's corners wander from face to face, in sides of the square? They are two of the five anchors, so some of the gain is by
 # construction. And which share of each part lies inside its box, where true masks tell?
-
 
 # %% tags=["method"]
 def in_canonical(points, align):
@@ -211,7 +193,6 @@ def share_inside(masks, landmarks, box):
     where = in_canonical(pixels, face_transform(landmarks))  # (B, H * W, 2)
     inside = ((where >= torch.tensor(box[:2])) & (where <= torch.tensor(box[2:]))).all(-1)
     return (inside & masks.flatten(1)).sum() / masks.sum()
-
 
 # %%
 align = face_transform(test.landmarks)
@@ -232,7 +213,6 @@ for part in [name for name in BOXES if name in (test.masks or {})]:
 #
 # $$M(F) = \sigma\bigl(\mathrm{conv}_{7 \times 7}[\max_c F;\ \mathrm{mean}_c F]\bigr), \qquad F' = M(F) \odot F \tag{2}$$
 
-
 # %% tags=["method"]
 class SpatialAttention(nn.Module):
     """Equation 2. forward(F (B, C, H, W)) -> (weighted features (B, C, H, W), map (B, 1, H, W) in (0, 1))."""
@@ -245,7 +225,6 @@ class SpatialAttention(nn.Module):
         pictures = torch.cat([x.max(1, keepdim=True).values, x.mean(1, keepdim=True)], 1)  # (B, 2, H, W)
         weights = torch.sigmoid(self.conv(pictures))  # (B, 1, H, W)
         return weights * x, weights
-
 
 # %% [markdown]
 # With weights of zero it knows nothing, and every place counts one half. In our networks it begins so:
@@ -266,7 +245,6 @@ torch.testing.assert_close(knows_nothing(features)[0], 0.5 * features)
 #
 # Cosines lie between $-1$ and $1$: without the scale $s$ the softmax could never be sure. Without a target there is no margin.
 
-
 # %% tags=["method"]
 class CosFace(nn.Module):
     """Equation 3. forward(x (B, features), target int64 (B,) or None) -> logits (B, classes); without a target at most scale in size."""
@@ -283,7 +261,6 @@ class CosFace(nn.Module):
             cos = cos - self.margin * F.one_hot(target, cos.shape[1])
         return self.scale * cos
 
-
 # %% tags=["check"]
 head, feature = CosFace(8, 3), torch.randn(5, 8, requires_grad=True)
 torch.testing.assert_close(head(7 * feature), head(feature))  # length does not count
@@ -295,11 +272,9 @@ print(claims.cite("04_attentive_hybrid", "cosface-scale"), "and", claims.cite("0
 # On the orange arc class 1 leads even after the margin is taken from it, on the blue arc class 2. In the gap neither does. How wide is it at the public
 # margin? And what does a small scale do to the probabilities?
 
-
 # %%
 def circle(scale=30.0, margin=0.4):
     return figures.margin(scale, margin)
-
 
 alt = "Two class directions on a circle with their arcs and the gap between them; beside it the probability of class 1 along the arc"
 figures.sliders(circle, alt, margin=(0, 0.6, 0.1, 0.4), scale=(5, 30, 5, 30))
@@ -319,7 +294,6 @@ print(f"The gap is {2 * np.degrees(np.arcsin(public / (2 * np.sin(np.radians(50)
 #
 # $$h_k = \mathrm{LSTM}(z_k, h_{k-1}), \qquad h = \sum_k h_k \tag{4}$$
 
-
 # %% tags=["method"]
 class RecurrentFusion(nn.Module):
     """Equation 4. forward(z (B, K, features)) -> (B, hidden)."""
@@ -331,7 +305,6 @@ class RecurrentFusion(nn.Module):
     def forward(self, z):
         states, _ = self.lstm(z)  # (B, K, hidden)
         return states.sum(1)
-
 
 # %% [markdown]
 # Unlike a mean, an LSTM minds the order. Whether a *trained* one does, we will measure.
@@ -352,7 +325,6 @@ torch.testing.assert_close(z.mean(1), z[:, [2, 0, 3, 1]].mean(1))
 # the places, halves the map again and makes one vector of 3 by 3 cells: nine, not one, so that it still knows that a mouth is below. The two that read the
 # whole face have one cell: behind it no layer is left that could silence a place, so the attention has to.
 
-
 # %% tags=["method"]
 def stage(channels, out, depth=0):
     """A convolution of stride 2, then `depth` residual blocks that begin as the identity."""
@@ -361,7 +333,6 @@ def stage(channels, out, depth=0):
     for block in blocks:
         nn.init.zeros_(block.bn2.weight)
     return nn.Sequential(*layers, *blocks)
-
 
 class SubNetwork(nn.Module):
     """forward(map (B, channels, H, W)) -> (feature (B, features), attention (B, 1, H, W) or None)."""
@@ -379,11 +350,9 @@ class SubNetwork(nn.Module):
         x, weights = (x, None) if self.attention is None else self.attention(x)
         return self.join(F.adaptive_avg_pool2d(self.stage(x), self.cells).flatten(1)), weights
 
-
 # %% [markdown]
 # **G**: two sub-networks on the map of the whole face. **L**: four, one a region, on maps that share their first layer. **M**: one on all maps. In training
 # each has a head of its own; the head of the fused feature $x$ is the one that counts.
-
 
 # %% tags=["method"]
 class PlainHead(nn.Linear):
@@ -391,7 +360,6 @@ class PlainHead(nn.Linear):
 
     def forward(self, x, target=None):
         return super().forward(x)
-
 
 @dataclass
 class Output:
@@ -402,9 +370,7 @@ class Output:
     attention: dict
     features: dict
 
-
 NAMES = {"G": ("global 1", "global 2"), "L": tuple(BOXES), "M": ("mixture",)}
-
 
 # %% tags=["method"]
 class Maps(nn.Module):
@@ -424,14 +390,11 @@ class Maps(nn.Module):
             face = self.face(images.mean(1, keepdim=True))  # (B, second, H / 4, W / 4)
         if self.part is None:
             return {"G": [face] * len(NAMES["G"])}
-        parts = self.part(regions.mean(2).transpose(0, 1).flatten(0, 1)[:, None]).split(
-            len(regions)
-        )  # 4 of (B, first, s / 2, s / 2)
+        parts = self.part(regions.mean(2).transpose(0, 1).flatten(0, 1)[:, None]).split(len(regions))  # 4 of (B, first, s / 2, s / 2)
         if self.face is None:
             return {"L": parts}
         alike = [p if p.shape[-2:] == face.shape[-2:] else F.interpolate(p, face.shape[-2:]) for p in parts]
         return {"G": [face] * len(NAMES["G"]), "L": parts, "M": [torch.cat([face, *alike], 1)]}
-
 
 # %% tags=["method"]
 class Fusion(nn.Module):
@@ -451,7 +414,6 @@ class Fusion(nn.Module):
     def forward(self, features):
         parts = [self.readers[b](z) if b in self.readers else z.flatten(1) for b, z in features.items()]
         return self.join(torch.cat(parts, 1))
-
 
 # %% tags=["method"]
 class Branches(nn.Module):
@@ -476,7 +438,6 @@ class Branches(nn.Module):
             attention |= {name: m for name, (_, m) in zip(NAMES[b], outs, strict=True) if m is not None}
         return Output(None, logits, attention, features)
 
-
 # %% tags=["method"]
 class AttentiveHybrid(Branches):
     """forward(images (B, C, H, W), regions (B, 4, C, s, s), target=None) -> Output. Colours are averaged.
@@ -488,12 +449,7 @@ class AttentiveHybrid(Branches):
 
     def __init__(self, num_classes=7, branches="GLM", attention=True, fusion="two-step", head="cosface",
                  widths=(16, 32, 64), depth=0, cells=3, global_cells=1, dropout=0.0, width=None, scale=30.0, margin=0.4):  # fmt: skip
-        if (
-            not branches
-            or len(set(branches)) < len(branches)
-            or set(branches) - set("GLM")
-            or head not in ("cosface", "softmax")
-        ):
+        if not branches or len(set(branches)) < len(branches) or set(branches) - set("GLM") or head not in ("cosface", "softmax"):
             raise ValueError(f"branches must be letters of GLM and head cosface or softmax, not {branches!r}, {head!r}")
         cosface = partial(CosFace, classes=num_classes, scale=scale, margin=margin)
         kind = cosface if head == "cosface" else partial(PlainHead, out_features=num_classes)
@@ -505,16 +461,10 @@ class AttentiveHybrid(Branches):
         output = super().forward(images, regions, target)
         return replace(output, logits=self.head(self.fusion(output.features), target))
 
-
 # %%
 regions = align_regions(x[:3], test.landmarks[:3], 24)  # (3, 4, 1, 24, 24)
 out = AttentiveHybrid(len(classes)).eval()(x[:3], regions)
-shapes = {
-    "image": x[:3],
-    "regions": regions,
-    **{f"features {b}": z for b, z in out.features.items()},
-    "logits": out.logits,
-}
+shapes = {"image": x[:3], "regions": regions, **{f"features {b}": z for b, z in out.features.items()}, "logits": out.logits}
 shapes |= {f"attention, {name}": m for name, m in out.attention.items()}
 rows = [{"Tensor": name, "Shape": f"(B, {', '.join(map(str, v.shape[1:]))})"} for name, v in shapes.items()]
 Table("Shapes along the network", "B is the batch.", rows)
@@ -524,37 +474,28 @@ Table("Shapes along the network", "B is the batch.", rows)
 #
 # $$\mathcal{L} = \mathrm{CE}(\ell^x, y) + \sum_b \sum_k \mathrm{CE}(\ell^{b_k}, y) \tag{6}$$
 
-
 # %% tags=["method"]
 def hybrid_loss(output, target, smoothing=0.0):
     """Equation 6; smoothing: of the labels. output: what AttentiveHybrid gave for this target, int64 (B,). A scalar."""
     every = [output.logits, *output.branch_logits]
     return sum(F.cross_entropy(logits, target, label_smoothing=smoothing) for logits in every)
 
-
 # %% [markdown]
 # ## A fair opponent
 #
 # Two LSTMs bring parameters along. Concatenation has none, so it may lose by size alone. `matched_width` gives it a layer with just as many.
 
-
 # %% tags=["method"]
 def matched_width(num_classes, **options):
     """Units of a layer after concatenation for as many parameters as the two-step fusion has."""
-
     def count(**more):
         return sum(p.numel() for p in AttentiveHybrid(num_classes, **{**options, **more}).parameters())
 
     one, two = count(fusion="concat", width=1), count(fusion="concat", width=2)
     return 1 + round((count(fusion="two-step", width=None) - one) / (two - one))
 
-
 # %% tags=["check"]
-sizes = {
-    "two-step": {},
-    "concat": {"fusion": "concat"},
-    "equal": {"fusion": "concat", "width": matched_width(len(classes))},
-}
+sizes = {"two-step": {}, "concat": {"fusion": "concat"}, "equal": {"fusion": "concat", "width": matched_width(len(classes))}}
 sizes = {name: sum(p.numel() for p in AttentiveHybrid(len(classes), **o).parameters()) for name, o in sizes.items()}
 record(**{f"parameters_{name.replace('-', '_')}": value for name, value in sizes.items()})
 assert abs(sizes["equal"] / sizes["two-step"] - 1) < 0.01 < 1 - sizes["concat"] / sizes["two-step"]
@@ -566,22 +507,17 @@ sizes
 # A `feed` gives the network image and regions. In training all landmarks of a face are turned, scaled and shifted together before the cut, since a detector's
 # are never exact. The whole image is altered by itself, as `augment` says. Image and regions are mirrored together.
 
-
 # %% tags=["method"]
 def tremble(points, generator):
     """Landmarks (B, 68, 2) turned by up to 0.1 radians, scaled by up to 8 % and shifted by up to 3 % of their width."""
-    angle, size, *shift = (2 * torch.rand(4, len(points), generator=generator) - 1) * torch.tensor(
-        [[0.1], [0.08], [0.03], [0.03]]
-    )
+    angle, size, *shift = (2 * torch.rand(4, len(points), generator=generator) - 1) * torch.tensor([[0.1], [0.08], [0.03], [0.03]])
     cos, sin = (1 + size) * angle.cos(), (1 + size) * angle.sin()
     turn = torch.stack([cos, -sin, sin, cos], 1).view(-1, 2, 2)
     middle, width = points.mean(1, keepdim=True), points[..., 0].amax(1) - points[..., 0].amin(1)
     return (points - middle) @ turn.transpose(1, 2) + middle + (torch.stack(shift, 1) * width[:, None])[:, None]
 
-
 def feeder(augment=None):
     """A feed of (images, regions, target) in training and (images, regions) else. augment: of the whole image."""
-
     def feed(dataset, index, generator):
         pixels, points, labels = dataset.images[index], dataset.landmarks[index], dataset.labels[index]
         x = training.normalise(pixels)
@@ -594,7 +530,6 @@ def feeder(augment=None):
         return (x, regions, labels), labels
 
     return feed
-
 
 # %% [markdown]
 # The training loss below holds the margin and, in `large`, dropout; the validation loss has neither. Do not compare their heights.
@@ -613,17 +548,8 @@ PLANS = {  # steps: at least so many with the paper profile, since some data set
     "small": {"network": {"widths": (16, 32, 64)}, "recipe": SHORT, "augment": MILD, "smoothing": 0.0, "steps": 400},
     "large": {"network": WIDE, "recipe": LONG, "augment": STRONG, "smoothing": 0.1, "steps": 3000},
 }
-HYBRID = {
-    "branches": "GLM",
-    "attention": True,
-    "head": "cosface",
-    "cells": 3,
-    "global_cells": 1,
-    "scale": 16.0,
-    "margin": 0.1,
-}
+HYBRID = {"branches": "GLM", "attention": True, "head": "cosface", "cells": 3, "global_cells": 1, "scale": 16.0, "margin": 0.1}
 SMALL_EPOCHS = {"quick": 3, "full": 3, "paper": 2}
-
 
 # %% tags=["method"]
 def train(splits, seed, plan, epochs, fusion, directory=None, **options):
@@ -634,23 +560,16 @@ def train(splits, seed, plan, epochs, fusion, directory=None, **options):
         options["width"] = matched_width(count, **options)
     torch.manual_seed(seed)
     model = AttentiveHybrid(count, **options)
-
     def loss(output, target, _):
         return hybrid_loss(output, target, plan["smoothing"])
 
-    settings = {
-        "recipe": replace(plan["recipe"], epochs=epochs),
-        "feed": feeder(plan["augment"]),
-        "directory": directory,
-    }
+    settings = {"recipe": replace(plan["recipe"], epochs=epochs), "feed": feeder(plan["augment"]), "directory": directory}
     return training.fit(model, splits["train"], splits["valid"], loss=loss, seed=seed, **settings)
-
 
 def at_mean_places(splits):
     """The same splits, but with train's mean landmarks for every face, so that all regions are cut at fixed places."""
     mean = splits["train"].landmarks.mean(0)
     return {name: replace(split, landmarks=mean.repeat(len(split), 1, 1)) for name, split in splits.items()}
-
 
 def fitted(splits, profile, seed, plan="small", fusion="two-step", aligned=True, **changes):
     """Train, or take the checkpoint that the same training left. aligned: no for regions cut at fixed places."""
@@ -662,7 +581,6 @@ def fitted(splits, profile, seed, plan="small", fusion="two-step", aligned=True,
     choice |= {**HYBRID, **changes}
     directory = keep(train, aligned=aligned, **choice)
     return train(splits if aligned else at_mean_places(splits), **choice, directory=directory)
-
 
 # %% mystnb={"image": {"alt": "Three curves over the epochs: training loss, validation loss and validation accuracy."}}
 PLAN = "large" if PROFILE == "paper" else "small"
@@ -685,11 +603,7 @@ if seen.any() and not seen.all():
     parts |= {"face_found": seen, "no_face_found": ~seen}
 for name, part in parts.items():
     hits = right[part]
-    record(
-        **{f"test_accuracy_{name}": hits.float().mean()},
-        n=len(hits),
-        interval=evaluation.wilson(int(hits.sum()), len(hits)),
-    )
+    record(**{f"test_accuracy_{name}": hits.float().mean()}, n=len(hits), interval=evaluation.wilson(int(hits.sum()), len(hits)))
 figures.confusion(scored.confusion, classes, f"{100 * scored.accuracy:.1f} % of {scored.n} test images")
 
 # %%
@@ -698,7 +612,6 @@ tables.confusion("confusion", scored.confusion, classes)
 # %% [markdown]
 # What does each head read right by itself?
 
-
 # %% tags=["method"]
 @torch.inference_mode()
 def look(network, split, batch=512):
@@ -706,13 +619,11 @@ def look(network, split, batch=512):
     feed, parts = feeder(), []
     for index in torch.arange(len(split)).split(batch):
         parts.append(network.eval()(*feed(split, index, None)[0]))
-
     def joined(name):
         return {key: torch.cat([getattr(p, name)[key] for p in parts]) for key in getattr(parts[0], name)}
 
     logits = [torch.cat(pieces) for pieces in zip(*[p.branch_logits for p in parts], strict=True)]
     return Output(torch.cat([p.logits for p in parts]), logits, joined("attention"), joined("features"))
-
 
 # %%
 out = look(model, test)
@@ -720,11 +631,7 @@ names = ["fused", *(name for b in model.networks for name in NAMES[b])]
 rows = []
 for name, logits in zip(names, [out.logits, *out.branch_logits], strict=True):
     share = (logits.argmax(1) == test.labels).float().mean().item()
-    record(
-        **{f"head_{name.replace(' ', '_')}": share},
-        n=len(test),
-        interval=evaluation.wilson(round(share * len(test)), len(test)),
-    )
+    record(**{f"head_{name.replace(' ', '_')}": share}, n=len(test), interval=evaluation.wilson(round(share * len(test)), len(test)))
     rows.append({"Head": name, "Test accuracy, % [95 % interval]": tables.share([share], len(test))})
 Table("What each head reads right", f"This run, one training, {len(test):,} test images.", rows)
 
@@ -748,12 +655,10 @@ print(f"Left on, the margin hides {100 * price:.1f} points of accuracy.")
 # Read on validation images. Public code takes the first row: a lead of $s\,m = 12$ in the logits. `HYBRID` takes 16 and 0.1. Do the intervals tell them
 # apart?
 
-
 # %%
 def margins(scale, margin, seed):
     network = fitted(splits, PROFILE, seed, scale=scale, margin=margin).best
     return {"valid": evaluation.accuracy(network, splits["valid"], feed=feeder())}
-
 
 SEEDS = [SEED + i for i in range({"quick": 2, "full": 10, "paper": 3}[PROFILE])]  # of the rows that matter most
 FEW = SEEDS[: 2 if PROFILE == "full" else 1]  # of the others
@@ -769,32 +674,22 @@ tables.show("margins", by_margin, ["scale", "margin"], ["valid"], n=len(splits["
 # for each of the three sets of branches, with attention and CosFace. We add a third fusion, concatenation of equal size. The two-step column repeats table I.
 # All read the same test images; `quick` runs a few cells.
 
-
 # %%
 def scored_on(test, network):
     right = evaluation.predict(network, test, feed=feeder()).argmax(1) == test.labels
     return {"accuracy": right.float().mean(), "right": contrasts.pack(right)}
 
-
 def ablation(branches, attention, head, fusion, seed):
     network = fitted(splits, PROFILE, seed, branches=branches, attention=attention, head=head, fusion=fusion).best
     return scored_on(test, network)
 
-
 CELLS = list(itertools.product(("G", "GL", "GLM"), (False, True), ("softmax", "cosface")))
-CHIEF = [
-    ("GLM", True, "cosface"),
-    ("GLM", False, "cosface"),
-    ("GLM", True, "softmax"),
-    ("G", False, "cosface"),
-    ("GL", True, "cosface"),
-]
+CHIEF = [("GLM", True, "cosface"), ("GLM", False, "cosface"), ("GLM", True, "softmax"), ("G", False, "cosface"), ("GL", True, "cosface")]
 if PROFILE == "quick":
     CELLS = [("G", False, "cosface"), *CHIEF[:3]]
 grid = [
     {**dict(zip(("branches", "attention", "head"), cell, strict=True)), "fusion": "two-step", "seed": seed}
-    for cell in CELLS
-    for seed in (SEEDS if cell in (CHIEF[:1] if PROFILE == "quick" else CHIEF) else FEW)
+    for cell in CELLS for seed in (SEEDS if cell in (CHIEF[:1] if PROFILE == "quick" else CHIEF) else FEW)
 ]
 table_1 = sweep(grid, ablation, name="table_1")
 tables.show("table_1", table_1, ["branches", "attention", "head"], ["accuracy"], n=len(test))
@@ -803,8 +698,7 @@ tables.show("table_1", table_1, ["branches", "attention", "head"], ["accuracy"],
 FUSIONS = ("concat", "concat, equal", "two-step")
 grid = [
     {"branches": b, "attention": True, "head": "cosface", "fusion": fusion, "seed": seed}
-    for b in (("GLM",) if PROFILE == "quick" else ("G", "GL", "GLM"))
-    for fusion in FUSIONS
+    for b in (("GLM",) if PROFILE == "quick" else ("G", "GL", "GLM")) for fusion in FUSIONS
     for seed in (SEEDS if b == "GLM" and fusion != "concat" and PROFILE != "quick" else FEW)
 ]
 table_2 = sweep(grid, ablation, name="table_2")
@@ -814,12 +708,10 @@ tables.show("table_2", table_2, ["branches", "fusion"], ["accuracy"], n=len(test
 # One control more. Are regions worth something because they are *aligned*, or because a network with regions sees more of the face? We train the whole method
 # once more on regions cut at fixed places, those of the mean shape.
 
-
 # %%
 def regions_cut(aligned, seed):
     faces = splits if aligned else at_mean_places(splits)
     return scored_on(faces["test"], fitted(splits, PROFILE, seed, aligned=aligned).best)
-
 
 cuts = sweep({"aligned": [True, False], "seed": CONTROLLED}, regions_cut)
 shares = (cuts[cuts["aligned"] == aligned].sort_values("seed")["accuracy"] for aligned in (True, False))
@@ -870,23 +762,19 @@ rights = [contrasts.unpack(digits, len(test)) for digits in same["right"]]
 apart = [evaluation.mcnemar(a, b) for a, b in itertools.combinations(rights, 2)]
 disagreement = np.mean([pair.only_a + pair.only_b for pair in apart]) / len(test)
 record(seeds_disagree=disagreement, n=len(test))
-print(
-    f"Two trainings of one network differ on {100 * disagreement:.1f} % of {len(test):,} images; "
-    f"McNemar calls {sum(pair.pvalue < 0.05 for pair in apart)} of {len(apart)} such pairs different."
-)
+print(f"Two trainings of one network differ on {100 * disagreement:.1f} % of {len(test):,} images; "
+      f"McNemar calls {sum(pair.pvalue < 0.05 for pair in apart)} of {len(apart)} such pairs different.")
 
 # %% [markdown]
 # ## Reading a table by counting
 #
 # An accuracy over $n$ images is $k/n$ with a whole $k$, so printed decimals tell how many were scored. For which $n$ is *every* SFEW entry a whole count?
 
-
 # %% tags=["method"]
 def counts_behind(printed, n):
     """Every whole k for which 100 k / n, rounded as printed ("58.20": two digits), gives the printed number."""
     digits = len(printed.partition(".")[2])
     return [k for k in range(n + 1) if round(100 * k / n, digits) == float(printed)]
-
 
 # %%
 SFEW_FACES = 436  # in its validation part, as published
@@ -897,20 +785,16 @@ k = {name: counts_behind(c.printed, c.n) for name, c in cells.items()}
 assert all(len(counts) == 1 for counts in k.values())  # one count each, for both data sets
 k = {name: counts[0] for name, counts in k.items()}
 record(sfew_images_scored=whole[0], sfew_entries=len(on_sfew))
-print(
-    f"All {len(on_sfew)} entries are whole counts for n in {whole} alone, among 400 to 460; the part has {SFEW_FACES}."
-)
+print(f"All {len(on_sfew)} entries are whole counts for n in {whole} alone, among 400 to 460; the part has {SFEW_FACES}.")
 
 # %% [markdown]
 # So a few faces were not scored; perhaps no face was found in them. And every step is a whole number of images. A count of $n$ images at accuracy $p$ has the
 # standard error $\sqrt{n p (1 - p)}$: by that much it would wobble, had other images been drawn.
 
-
 # %% tags=["method"]
 def error_of(count, n):
     """Standard error, in images, of a count of n."""
     return (count * (1 - count / n)) ** 0.5
-
 
 # %%
 STEPS_READ = [("g", "ga"), ("g", "gl"), ("gl", "gla"), ("gl", "glm"), ("glm", "glma"), ("g", "glma")]
@@ -933,9 +817,7 @@ Table("Table I of the report, counted", "CosFace column. Counts are read back fr
 rows = {c.method: c for name, c in cells.items() if name.startswith("r3-1-sfew") and name.endswith("cosface")}
 shares = [c.value for c in rows.values()]
 lows, highs = zip(*(c.interval for c in rows.values()), strict=True)
-figures.intervals(
-    list(rows), shares, lows, highs, "accuracy on SFEW as reported, CosFace, per cent, with Wilson's 95 % interval"
-)
+figures.intervals(list(rows), shares, lows, highs, "accuracy on SFEW as reported, CosFace, per cent, with Wilson's 95 % interval")
 
 # %% [markdown]
 # A paired test is sharper, but needs the number of images on which the two differ. The report does not say. Two trainings of *one* network differ too: on
@@ -947,7 +829,6 @@ figures.intervals(
 # Two networks differ on `discordant` images: $a$ alone is right on some, $b$ alone on the rest. What is the smallest gain (the first count less the
 # second) that the exact two-sided McNemar test calls significant at 0.05? `None` where none is. First guess for 2 images, for 25.
 # ```
-
 
 # %% tags=["exercise"]
 def smallest_gain(discordant):
@@ -961,20 +842,14 @@ def smallest_gain(discordant):
     return None
     ### END SOLUTION
 
-
 # %% tags=["check"]
 from fer_teach import checks
 from fer_teach.record import result
 
 checks.smallest_gain(smallest_gain)
 print(f"2 images: {smallest_gain(2)}; 25 images: {smallest_gain(25)}")
-kept = {
-    name: result("04_attentive_hybrid", *name)
-    for name in (("full", "rendered"), ("paper", "fer2013"), ("paper", "ferplus"))
-}
-apart = {"in this run": disagreement} | {
-    f"on {name[1]}": r["metrics"]["seeds_disagree"]["value"] for name, r in kept.items() if r
-}
+kept = {name: result("04_attentive_hybrid", *name) for name in (("full", "rendered"), ("paper", "fer2013"), ("paper", "ferplus"))}
+apart = {"in this run": disagreement} | {f"on {name[1]}": r["metrics"]["seeds_disagree"]["value"] for name, r in kept.items() if r}
 for where, share in apart.items():
     for name, n in {c.data: c.n for c in cells.values()}.items():
         differ = round(share * n)
@@ -993,7 +868,6 @@ for where, share in apart.items():
 # errors? Which steps of the table reach two?
 # ```
 
-
 # %% tags=["exercise"]
 def gain_in_errors(k_a, k_b, n):
     """k_b - k_a in standard errors of the difference of two independent counts of n."""
@@ -1001,13 +875,10 @@ def gain_in_errors(k_a, k_b, n):
     return (k_b - k_a) / (error_of(k_a, n) ** 2 + error_of(k_b, n) ** 2) ** 0.5
     ### END SOLUTION
 
-
 # %% tags=["check"]
 checks.gain_in_errors(gain_in_errors)
 for name, n in {c.data: c.n for c in cells.values()}.items():
-    got = [
-        gain_in_errors(k[f"r3-1-{name}-{low}-cosface"], k[f"r3-1-{name}-{high}-cosface"], n) for low, high in STEPS_READ
-    ]
+    got = [gain_in_errors(k[f"r3-1-{name}-{low}-cosface"], k[f"r3-1-{name}-{high}-cosface"], n) for low, high in STEPS_READ]
     print(name, [round(g, 1) for g in got], "largest:", round(max(got), 1))
 
 # %% [markdown]
@@ -1025,7 +896,6 @@ figures.gallery(x[one_each], [classes[c] for c in test.labels[one_each].tolist()
 # know where these are. For photographs masks are drawn around the landmarks, where there was a face to see; they are no better than the landmarks. Two
 # controls: a network before training; one map for all faces, the mean. If that does as well, attention knows where parts *usually* are, not where these are.
 
-
 # %% tags=["method"]
 def mass_on(maps, masks):
     """Share of each map's mass that lies in its mask. maps: (B, h, w), positive; masks: bool (B, H, W). Returns (B,)."""
@@ -1040,7 +910,6 @@ def masks_of(split):
         return split.masks, torch.arange(len(split))
     seen = landmarks.known(split).found.nonzero()[:, 0]
     return outline_masks(split.landmarks[seen], split.size), seen
-
 
 # %%
 def attention_mass(cells, seed):
@@ -1057,7 +926,6 @@ def attention_mass(cells, seed):
             got["accuracy"] = (shown.logits.argmax(1) == faces.labels).float().mean()
     return {**got, "area": parts.float().mean()}
 
-
 masses = sweep({"cells": [1, 3], "seed": CONTROLLED}, attention_mass)
 for cells_, rows in masses.groupby("cells"):
     for name in ("trained", "untrained", "one_map_for_all"):
@@ -1068,12 +936,8 @@ for cells_, rows in masses.groupby("cells"):
 # %%
 masked = len(masks_of(test)[1])
 if not {"eyes", "mouth"} <= set(test.masks or {}):
-    print(
-        f"{DATA} has no masks. Those of eyes and mouth are drawn around landmarks, for {masked:,} of {len(test):,} faces; they are not true."
-    )
-tables.show(
-    "attention_mass", masses, ["cells"], ["trained", "one_map_for_all", "untrained", "area", "accuracy"], n=masked
-)
+    print(f"{DATA} has no masks. Those of eyes and mouth are drawn around landmarks, for {masked:,} of {len(test):,} faces; they are not true.")
+tables.show("attention_mass", masses, ["cells"], ["trained", "one_map_for_all", "untrained", "area", "accuracy"], n=masked)
 
 # %% [markdown]
 # The rows differ in the pooling behind the global attention (in recorded runs on photographs, behind all of it). With one cell little else can silence a
@@ -1095,25 +959,18 @@ figures.states(x[one_each[:4]], [classes[c] for c in test.labels[one_each[:4]].t
 # %% tags=["method"]
 ORDERS = list(itertools.permutations(range(len(BOXES))))  # the first is the order of training
 
-
 @torch.no_grad()
 def shuffled(network, shown, labels, order):
     """Accuracy with the four local features in another order. shown: from `look`."""
     features = {**shown.features, "L": shown.features["L"][:, list(order)]}
     return (network.head(network.fusion(features)).argmax(1) == labels).float().mean()
 
-
 # %%
 def order_matters(fusion, seed):
     network = fitted(splits, PROFILE, seed, fusion=fusion).best
     shown = look(network, test)
     others = torch.stack([shuffled(network, shown, test.labels, order) for order in ORDERS[1:]])
-    return {
-        "in_order": shuffled(network, shown, test.labels, ORDERS[0]),
-        "others_mean": others.mean(),
-        "others_worst": others.min(),
-    }
-
+    return {"in_order": shuffled(network, shown, test.labels, ORDERS[0]), "others_mean": others.mean(), "others_worst": others.min()}
 
 orders = sweep({"fusion": ["two-step", "concat, equal"], "seed": SEEDS if PROFILE == "full" else FEW}, order_matters)
 for fusion, name in (("two-step", "two_step"), ("concat, equal", "concat_equal")):
@@ -1129,38 +986,27 @@ tables.show("orders", orders, ["fusion"], ["in_order", "others_mean", "others_wo
 tables.Stack([claims.table("04_attentive_hybrid", "R3, table III")])
 
 # %%
-tables.say(
-    "full",
-    "rendered",
-    """
+tables.say("full", "rendered", """
 On rendered faces, over five seeds: the **two-step fusion** gains {gain_two_step_less_concat_of_equal_size:points} over concatenation of equal size;
 **attention** gains {gain_attention_less_none:points}; **CosFace** gains {gain_cosface_less_softmax:points} over softmax; **all parts together** gain
 {gain_glma_less_g:points} over the whole face alone, which is neither aligned nor as large a network. A gain below zero is a loss. An interval that holds
 zero leaves the sign open. Attention and the last gain leave zero out; McNemar's test, image by image, confirms only the last. The regions bring nearly all
 of it: G + L without attention reads {gl_cosface_two_step} right, the whole face alone {g_cosface_two_step}. Two trainings of one network differ on
 {seeds_disagree:%} of the test images.
-""",
-)
+""")
 
 # %%
-tables.say(
-    "full",
-    "rendered",
-    """
+tables.say("full", "rendered", """
 Behind nine cells of pooling, eyes and mouth get {mass_trained_3_cells:plain} times the attention that their area alone would give, behind one cell
 {mass_trained_1_cells:plain} times; one map for all faces gives them {mass_one_map_for_all_3_cells:plain} and {mass_one_map_for_all_1_cells:plain} times. One
 map does as well. So the attention is not shown to follow the face before it. Three seeds leave open whether one cell draws more of it to eyes and mouth.
 
 Reading the regions in another order costs the two-step fusion {shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}. The
 trained LSTM hardly minds the order; the concatenation, with weights of its own for each place, does.
-""",
-)
+""")
 
 # %%
-tables.say(
-    "paper",
-    "fer2013",
-    """
+tables.say("paper", "fer2013", """
 On those images of FER2013's PrivateTest whose labels we have, the large network reads {test_accuracy} right, and {test_accuracy_unique} of the images
 that do not also stand in training; printed is {r3-3-attentive-hybrid-fer2013}, above our interval. In {mean_shape_stands_in} of all images dlib saw no face
 and the mean shape stood in.
@@ -1170,14 +1016,10 @@ Without the mirror image the fused head reads {head_fused}, more than any other:
 attention together add {gain_glma_less_g:points} to the whole face alone. Another order of the regions costs the two-step fusion
 {shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}. Eyes and mouth get {mass_trained_3_cells:plain} times the attention
 of their area, behind one cell {mass_trained_1_cells:plain} times.
-""",
-)
+""")
 
 # %%
-tables.say(
-    "paper",
-    "ferplus",
-    """
+tables.say("paper", "ferplus", """
 On FERPlus's test split the large network reads {test_accuracy} right, and {test_accuracy_unique} of the images that do not also stand in training. In
 {mean_shape_stands_in} of all images dlib saw no face. There the regions are cut at the mean shape's places, and {test_accuracy_no_face_found} are read
 right; where it saw one, {test_accuracy_face_found}. Not all of that gap is dlib's doing: a face that it does not see is hard for other readers too.
@@ -1191,8 +1033,7 @@ attention nor the mixture nor the two-step fusion is shown to gain. Another orde
 Here three seeds are enough for the attention: eyes and mouth get {mass_trained_3_cells:plain} times the attention of their area, behind one cell
 {mass_trained_1_cells:plain} times. One map for all faces does as well again: {mass_one_map_for_all_3_cells:plain} and
 {mass_one_map_for_all_1_cells:plain} times.
-""",
-)
+""")
 
 # %% [markdown]
 # What separates ours from the printed numbers: the paper's backbone, crops and pretraining are not known; ours starts from nothing, on 48 pixels. RAF-DB,
@@ -1215,36 +1056,14 @@ Here three seeds are enough for the attention: eyes and mouth get {mass_trained_
 # ```
 
 # %% tags=["exercise"]
-SWAP = [
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *range(27, 31),
-    *range(35, 30, -1),
-    45,
-    44,
-    43,
-    42,
-    47,
-    46,
-    39,
-    38,
-    37,
-    36,
-    41,
-    40,
-    *range(54, 47, -1),
-    *range(59, 54, -1),
-    *range(64, 59, -1),
-    *range(67, 64, -1),
-]  # SWAP[i]: the point opposite to point i
-
+SWAP = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+        *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]  # SWAP[i]: the point opposite to point i
 
 def mirrored_landmarks(points, width):
     """Landmarks (B, 68, 2) of the mirrored faces; width: of the image in pixels, centres at whole numbers."""
     ### BEGIN SOLUTION
     return points[:, SWAP] * torch.tensor([-1, 1]) + torch.tensor([width - 1, 0])
     ### END SOLUTION
-
 
 # %% tags=["check"]
 checks.mirrored_landmarks(mirrored_landmarks)
@@ -1255,10 +1074,8 @@ checks.mirrored_landmarks(mirrored_landmarks)
 
 # %%
 naive = test.landmarks * torch.tensor([-1, 1]) + torch.tensor([48, 0])
-fits = {
-    name: 48 * face_transform(points)[:, :, 0].norm(dim=1).median().item()
-    for name, points in (("naive", naive), ("mirrored", mirrored_landmarks(test.landmarks, 48)))
-}
+fits = {name: 48 * face_transform(points)[:, :, 0].norm(dim=1).median().item()
+        for name, points in (("naive", naive), ("mirrored", mirrored_landmarks(test.landmarks, 48)))}
 record(**{f"squares_across_{name}": value for name, value in fits.items()}, n=len(test))
 fits
 
@@ -1269,7 +1086,6 @@ fits
 # $h_k = \sigma(o) \tanh(c_k)$. Write it. Which gate must be near one for the brows to be remembered at the mouth?
 # ```
 
-
 # %% tags=["exercise"]
 def lstm_step(z, h, c, w_input, w_hidden, bias):
     """One step. z: (B, D); h, c: (B, H); w_input: (4 H, D); w_hidden: (4 H, H); bias: (4 H,). Returns h, c."""
@@ -1278,7 +1094,6 @@ def lstm_step(z, h, c, w_input, w_hidden, bias):
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
     ### END SOLUTION
-
 
 # %% tags=["check"]
 checks.lstm_step(lstm_step)

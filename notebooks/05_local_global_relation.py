@@ -469,13 +469,18 @@ PLACE = {"eyes": 1.0, "mouth": 0.5}  # lambda; likewise
 SCALE = {"eyes": 0.2, "mouth": 0.08}  # how much larger or smaller a face may become in training; likewise, on photographs too
 
 # %% tags=["method"]
-def train_generator(weak, part, fault, seed, images, growth=24, word=None, directory=None):
-    """Train a generator on weak faces; fault: one of FAULTS. Leaves maps.pt: six validation faces, and their maps after each epoch."""
+def train_generator(weak, part, fault, seed, images, growth=24, word=None, start=None, directory=None):
+    """Train a generator on weak faces; fault: one of FAULTS; start: a generator to begin at, with a fifth of the rate.
+
+    Leaves maps.pt: six validation faces, and their maps after each epoch."""
     train, valid = (weak_split(weak[name], part, LESSONS, seed, fault, word=word) for name in ("train", "valid"))
     recipe = replace(ADAM if fault == "Adam" else DESCENT, epochs=max(1, round(images / len(train))), augment=replace(TURN, scale=SCALE[part]))
     torch.manual_seed(seed)
     options = {"growth": growth, "spread": SPREAD[part]} | ({"bound": None} if fault == "free evidence" else {})
     model, learned = (DoubledSigmoid if fault == "doubled sigmoid" else AttentionMapGenerator)(**options), False
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+        recipe = replace(recipe, lr=recipe.lr / 5)
 
     def loss(output, target, model):
         nonlocal learned
@@ -493,11 +498,16 @@ def shoot(film, images, maps):
     torch.save((images, torch.cat([shots, maps[None]])), film.with_suffix(".new"))
     film.with_suffix(".new").replace(film)
 
-def generator_for(weak, profile, part, seed, fault="healthy", word=None):
+def digest(generators):
+    """Eight hex digits of the generators' weights, so that what was trained on other maps is not taken for this."""
+    weights = [value.cpu().numpy().tobytes() for g in generators for value in g.state_dict().values()]
+    return hashlib.sha256(b"".join(weights)).hexdigest()[:8]
+
+def generator_for(weak, profile, part, seed, fault="healthy", word=None, start=None):
     """Train a generator, or take the checkpoint that the same training left; returns (Fit, its folder)."""
     choice = {"part": part, "word": word or words_for(part, weak["train"])[0], "fault": fault, "seed": seed, "images": IMAGES[profile]}
-    folder = keep(train_generator, **choice)
-    return train_generator(weak, **choice, directory=folder), folder
+    folder = keep(train_generator, **choice, start=start and digest([start]))
+    return train_generator(weak, **choice, start=start, directory=folder), folder
 
 # %% [markdown]
 # ### Ask eight times
@@ -565,41 +575,49 @@ def one_place(mask, touch=False):
 # ### Which word?
 #
 # Where a data set knows several words for a part, we do not know beforehand which of them leads there: glasses, say, can be told from their bridge, between
-# the eyes. So a generator learns each word, and one more is brought from rendered faces, with their word. The word whose maps hit most *validation* faces is
-# kept for the tests of this stage, and those maps that hit most, brought or not, for the second stage. Rendered faces know one word a part, so there is nothing
-# to choose.
+# the eyes. So a generator learns each word, once from nothing and once from where the generator of the rendered faces stands; and that one is tried as it is.
+# Those maps are taken that hit most *validation* faces. Rendered faces know one word a part, so there is nothing to choose.
 
 # %%
 from IPython.display import display
 
+
+def ways(part):  # of learning a part's maps: (word, where to begin)
+    own = [(word, begin) for word in words[part] for begin in ("nothing", "rendered")[: 2 if rendered else 1]]
+    return own + [(words_for(part, rendered["train"])[0], "nothing")] if rendered else own
+
+def learn(part, word, begin, seed):
+    if word not in words[part]:
+        return generator_for(rendered, PROFILE, part, seed, word=word)
+    start = generator_for(rendered, PROFILE, part, seed)[0].best if begin == "rendered" else None
+    return generator_for(weak, PROFILE, part, seed, word=word, start=start)
+
 masks, where = part_masks(weak["valid"]) if rendered else (None, None)
-def try_word(part, word, seed):
-    faces = weak if word in words[part] else rendered
-    model = generator_for(faces, PROFILE, part, seed, word=word)[0].best.eval()
-    got = pointing(Views(model), weak["valid"], part, masks, where)
+def try_word(part, word, begin, seed):
+    got = pointing(Views(learn(part, word, begin, seed)[0].best.eval()), weak["valid"], part, masks, where)
     return {"hits": got["hits"].rate, "touches": got["touches"].rate}
 
-kept, best = ({part: known[0] for part, known in words.items()} for _ in range(2))
+# %%
+own = best = {part: ways(part)[0] for part in PARTS}  # without masks: the first word, from nothing
 if masks:
-    grid = [{"part": part, "word": word} for part in PARTS for word in (*words[part], *words_for(part, rendered["train"]))]
-    tried = sweep([{**row, "seed": SEED} for row in grid], try_word, name="words")
-    for part, rows in tried.groupby("part"):
-        hits = rows.set_index("word")["hits"]
-        kept[part], best[part] = hits[words[part]].idxmax(), hits.idxmax()
-    display(tables.show("words", tried, ["part", "word"], ["hits", "touches"], n=len(where)))
-print("; ".join(f"{part}: tested {kept[part]}, second stage {best[part]}" for part in PARTS))
+    grid = [{"part": part, "word": word, "begin": begin, "seed": SEED} for part in PARTS for word, begin in ways(part)]
+    tried = sweep(grid, try_word, name="words")
+    hits = {part: rows.set_index(["word", "begin"])["hits"] for part, rows in tried.groupby("part")}
+    best = {part: hits[part].idxmax() for part in PARTS}
+    own = {part: hits[part][[way for way in ways(part) if way[0] in words[part]]].idxmax() for part in PARTS}
+    display(tables.show("words", tried, ["part", "word", "begin"], ["hits", "touches"], n=len(where)))
+print("; ".join(f"{part}: {word}, begun at {begin}" for part, (word, begin) in best.items()))
 
 # %%
-def known(split):  # without the words that are not kept
-    dropped = {word for part in PARTS for word in PARTS[part] if word != kept[part]}
+def only_own(split):  # without the words that are not taken
+    dropped = {word for part in PARTS for word in PARTS[part]} - {word for word, _ in own.values()}
     return replace(split, attributes={name: value for name, value in split.attributes.items() if name not in dropped})
 
-weak = {name: known(split) for name, split in weak.items()}
-lessons = {part: {name: weak_split(split, part, LESSONS, SEED) for name, split in weak.items()} for part in PARTS}
-fits = {part: generator_for(weak, PROFILE, part, SEED) for part in PARTS}
+fits = {part: learn(part, *own[part], SEED) for part in PARTS}
 taught = {part: Views(fits[part][0].best) for part in PARTS}
-generators = tuple(  # of the second stage: eyes, mouth
-    taught[p] if best[p] == kept[p] else Views(generator_for(rendered, PROFILE, p, SEED, word=best[p])[0].best) for p in PARTS)
+generators = tuple(Views(learn(part, *best[part], SEED)[0].best) for part in PARTS)  # eyes, mouth: of the second stage
+weak = {name: only_own(split) for name, split in weak.items()}
+lessons = {part: {name: weak_split(split, part, LESSONS, SEED) for name, split in weak.items()} for part in PARTS}
 for part, generator in taught.items():
     right = evaluation.predict(generator, lessons[part]["valid"]).argmax(1) == lessons[part]["valid"].labels
     record(**{f"{part}_word_accuracy": right.float().mean()}, n=len(right), interval=evaluation.wilson(int(right.sum()), len(right)))
@@ -622,8 +640,9 @@ figures.maps_over_time(shown, over_time, list(shares))
 # %%
 pointed, where = part_masks(weak["test"])
 def point(part, fault, seed):
-    views, faces = fault != "one view", rendered if fault == "brought" else weak
-    model = generator_for(faces, PROFILE, part, seed, fault if fault in FAULTS else "healthy")[0].best.eval()
+    views, taken = fault != "one view", fault == "taken"
+    fit, _ = learn(part, *best[part], seed) if taken else generator_for(weak, PROFILE, part, seed, fault if views else "healthy")
+    model = fit.best.eval()
     got = pointing(Views(model) if views else model, weak["test"], part, pointed, where)
     return {"hits": got["hits"].rate, "touches": got["touches"].rate, "inside": got["inside"]}
 
@@ -642,19 +661,20 @@ display(without if rows else "dlib finds no face on the test images, so nothing 
 
 # %% [markdown]
 # And now with maps. In the full run the rows after `healthy` are controls: one view in place of eight, and each of the seven changes. Where several words were
-# tried, `brought` is the generator from rendered faces. A generator trained on
+# tried, `healthy` is the word that was taken, from nothing, and `taken` are the maps that were taken. A generator trained on
 # shuffled labels must not do better than one place.
 
 # %%
-controls = {"healthy": SEEDS} | ({"brought": SEEDS[:1]} if rendered else {})
+TAKEN = "taken" if rendered else "healthy"
+controls = {"healthy": SEEDS} | ({"taken": SEEDS} if rendered else {})
 if PROFILE == "full":
     controls |= {"one view": SEEDS[:3], **{fault: SEEDS[: 3 if fault == "free evidence" else 1] for fault in FAULTS[1:]}}
 shown = []
 for part in PARTS if pointed else ():
     grid = [{"part": part, "fault": fault, "seed": seed} for fault, seeds in controls.items() for seed in seeds]
     aims, n = sweep(grid, point), int(pointed[part].flatten(1).any(1).sum())
-    for fault, metric in product(("healthy", "brought") if rendered else ("healthy",), ("hits", "touches", "inside")):
-        scores, name = aims[aims["fault"] == fault][metric], "map" if fault == "healthy" else fault
+    for fault, metric in product(dict.fromkeys((TAKEN, "healthy")), ("hits", "touches", "inside")):
+        scores, name = aims[aims["fault"] == fault][metric], "map" if fault == TAKEN else "own_word"
         if metric == "inside":  # a share of a map's mass counts no faces
             rate, *bounds = evaluation.seed_interval(scores)
             record(**{f"{part}_{name}_inside": rate}, n=n, interval=None if np.isnan(bounds[0]) else bounds)
@@ -1140,11 +1160,6 @@ def train_relation(splits, generators, seed, epochs, local_weight, global_weight
     recipe = replace(STEADY, epochs=epochs or STEADY.epochs)
     pair = splits["train"], splits["valid"]
     return training.fit(model, *pair, loss=loss, recipe=recipe, seed=seed, directory=directory, feed=feed_with_maps)
-
-def digest(generators):
-    """Eight hex digits of the generators' weights, so that what was trained on other maps is not taken for this."""
-    weights = [value.cpu().numpy().tobytes() for g in generators for value in g.state_dict().values()]
-    return hashlib.sha256(b"".join(weights)).hexdigest()[:8]
 
 def related(splits, generators, profile, seed, variant="weights learned", **changes):
     """Train, or take the checkpoint that the same training on the same maps left."""

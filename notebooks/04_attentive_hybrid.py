@@ -566,6 +566,7 @@ def train(splits, seed, plan, epochs, fusion, directory=None, **options):
     settings = {"recipe": replace(plan["recipe"], epochs=epochs), "feed": feeder(plan["augment"]), "directory": directory}
     return training.fit(model, splits["train"], splits["valid"], loss=loss, seed=seed, **settings)
 
+# %% tags=["method"]
 def at_mean_places(splits):
     """The same splits, but with train's mean landmarks for every face, so that all regions are cut at fixed places."""
     mean = splits["train"].landmarks.mean(0)

@@ -332,6 +332,30 @@ def test_without_attention_there_are_no_maps(m):
     assert not named
 
 
+def test_attention_begins_at_one_half_and_learns(m):
+    model, x, y = m.AttentiveHybrid(7), inputs(4), torch.tensor([0, 1, 6, 3])
+    assert all((weights == 0.5).all() for weights in model(*x).attention.values())
+    m.hybrid_loss(model(*x, y), y).backward()
+    attentions = [part for part in model.modules() if isinstance(part, m.SpatialAttention)]
+    assert len(attentions) == 7
+    assert all(part.conv.weight.grad.abs().max() > 0 for part in attentions)
+
+
+def test_the_whole_face_has_places_of_its_own_behind_the_attention(m):
+    joins = {b: {len(network.join) for network in networks} for b, networks in m.AttentiveHybrid().networks.items()}
+    assert joins == {"G": {0}, "L": {3}, "M": {3}}  # one cell needs no layer that joins several
+    joins = m.AttentiveHybrid(global_cells=3, cells=1).networks
+    assert [len(joins[b][0].join) for b in "GLM"] == [3, 0, 0]
+
+
+def test_regions_at_fixed_places_are_those_of_the_mean_shape(m, faces):
+    splits = {"train": faces, "test": faces[:5]}
+    fixed = m.at_mean_places(splits)
+    for name, split in splits.items():
+        assert torch.equal(fixed[name].images, split.images)
+        torch.testing.assert_close(fixed[name].landmarks, faces.landmarks.mean(0).expand_as(split.landmarks))
+
+
 @pytest.mark.parametrize("wrong", [{"fusion": "sum"}, {"head": "arcface"}, {"branches": "GX"}, {"branches": ""}])
 def test_unknown_choices_are_refused(m, wrong):
     with pytest.raises(ValueError, match="must be"):

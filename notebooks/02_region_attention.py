@@ -340,6 +340,7 @@ for name, net, x in (("iresnet50", large, two[0, :1]), ("narrow", narrow(PLAN), 
     count, millions = sum(p.numel() for p in net.parameters()), multiplications(net, x)
     record(**{f"{name}_parameters": count} | ({"iresnet50_megamultiplications": millions} if net is large else {}))
     print(f"{name:9} {count:,} parameters, {millions:,.0f} million multiplications a region")
+del large, net, x  # hundreds of megabytes
 
 # %% [markdown]
 # ## First learn whose face it is
@@ -409,8 +410,8 @@ def same_person(backbone, faces, size):
     return roc_auc_score((faces.subjects[:, None] == faces.subjects)[above], alike)
 
 # %%
-rendered = data.splits("rendered")
-strangers, people = rendered["valid"].grey().resize(PLAN.face), rendered["train"].subjects
+strangers = data.load("rendered", split="valid").grey().resize(PLAN.face)
+people = data.load("rendered", split="train").subjects
 torch.manual_seed(SEED)
 backbones = {"before": narrow(PLAN), "after": pretrained(PROFILE)}
 telling = {when: same_person(backbone, strangers, PLAN.size) for when, backbone in backbones.items()}

@@ -270,6 +270,7 @@ def test_without_a_record_nothing_is_claimed(no_records):
     rows = ours()
     assert [row["Ours"] for row in rows] == ["–"] * 4 + [
         "not yet run (as described)",
+        "not yet run (as described, read mirrored and moved)",
         "not yet run (top of the ladder)",
         "not yet run (three such networks together)",
     ]
@@ -284,11 +285,12 @@ def test_our_number_comes_from_the_record(no_records):
             "parameters": {"value": 66877.0, "n": None, "interval": None},
         },
     )
-    described, top, together = ours()[-3:]
+    described, views, top, together = ours()[-4:]
     assert described["Ours"] == "62.34 % (as described)"
     assert described["95 % interval"] == "60.75\u00a0to\u00a063.91"
     assert described["n"] == "3,589"
     assert "paper profile, FER2013, seed 7, revision abcdef012345, 2026-01-02" in described["Protocol"]
+    assert views["Ours"] == "not in the record (as described, read mirrored and moved)"
     assert top["Ours"] == "not in the record (top of the ladder)"
     assert together["Ours"] == "not in the record (three such networks together)"
     assert [row["Ours"] for row in ours("Re-implementations")][2] == "66,877 parameters"

@@ -341,7 +341,7 @@ def test_attention_begins_at_one_half_and_learns(m):
     assert all(part.conv.weight.grad.abs().max() > 0 for part in attentions)
 
 
-def test_the_whole_face_has_places_of_its_own_behind_the_attention(m):
+def test_the_whole_face_is_pooled_to_one_cell_and_the_others_to_nine(m):
     joins = {b: {len(network.join) for network in networks} for b, networks in m.AttentiveHybrid().networks.items()}
     assert joins == {"G": {0}, "L": {3}, "M": {3}}  # one cell needs no layer that joins several
     joins = m.AttentiveHybrid(global_cells=3, cells=1).networks
@@ -770,13 +770,13 @@ def test_the_words_on_rendered_faces_fit_their_record():
         assert metrics[f"gain_{name}"]["interval"][1] < 0
     for name in ("glma_less_g", "aligned_less_fixed"):
         assert metrics[f"gain_{name}"]["interval"][0] > 0.1
+    assert metrics["fixed_places"]["value"] - metrics["g_cosface_two_step"]["value"] < 0.05
     tests = {}
     for row in kept["tables"]["contrasts"]:
         tests.setdefault(row["contrast"], []).append(row["pvalue"])
-    assert [name for name, values in tests.items() if np.median(values) < 0.05] == ["G + L + M + A : G"]
-    for cells in (3, 1):  # one map for all faces does as well
-        low, high = metrics[f"mass_trained_{cells}_cells"]["interval"]
-        assert low <= metrics[f"mass_one_map_for_all_{cells}_cells"]["value"] <= high
+    assert [name for name, values in tests.items() if np.median(values) < 0.05] == ["G + L + M + A : G", "aligned : fixed"]
+    for cells in (3, 1):  # one map for all faces does nearly as well
+        assert max(map(abs, metrics[f"mass_more_than_one_map_{cells}_cells"]["interval"])) < 0.1
     assert metrics["mass_trained_1_cells"]["interval"][0] > metrics["mass_trained_3_cells"]["interval"][1]
     assert metrics["shuffle_costs_concat_equal"]["interval"][0] > metrics["shuffle_costs_two_step"]["interval"][1]
 

@@ -137,11 +137,13 @@ _BRACKETS = {
 
 
 def share(values: list[float], n: int | None) -> str:
-    """Shares of n images as text in per cent: one with Wilson's interval, or alone without n; several as `value`."""
+    """Shares of n images as text in per cent: one with Wilson's interval, or alone without n; two with their mean; more
+    with Student's interval over the seeds, cut at 0 and 100."""
+    interval = ()
     if len(values) > 2:  # rows read the same images, so only the seeds set them apart
         interval = evaluation.seed_interval(values)[1:]
-    else:
-        interval = evaluation.rate(values, n)[1:] if values and n else ()
+    elif len(values) == 1 and n:
+        interval = evaluation.wilson(round(values[0] * n), n)
     return _text([100 * share for share in values], [100 * min(max(bound, 0), 1) for bound in interval], "{:.1f}")
 
 

@@ -774,7 +774,8 @@ def test_the_words_on_rendered_faces_fit_their_record():
     tests = {}
     for row in kept["tables"]["contrasts"]:
         tests.setdefault(row["contrast"], []).append(row["pvalue"])
-    assert [name for name, values in tests.items() if np.median(values) < 0.05] == ["G + L + M + A : G", "aligned : fixed"]
+    sure = [name for name, values in tests.items() if np.median(values) < 0.05]
+    assert sure == ["G + L + M + A : G", "aligned : fixed"]
     for cells in (3, 1):  # one map for all faces does nearly as well
         assert max(map(abs, metrics[f"mass_more_than_one_map_{cells}_cells"]["interval"])) < 0.1
     assert metrics["mass_trained_1_cells"]["interval"][0] > metrics["mass_trained_3_cells"]["interval"][1]

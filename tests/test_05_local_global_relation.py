@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -347,6 +348,37 @@ def test_of_several_words_the_one_asked_for_labels_the_faces(m, rendered):
         assert split.classes == (f"not {word}", word)
         assert torch.equal(split.labels, split.attributes[word])
         assert 2 * int(split.labels.sum()) == len(split)
+
+
+def test_maps_are_learned_from_each_word_twice_and_once_elsewhere(m, rendered, monkeypatch):
+    told = torch.arange(len(rendered)) % 2
+    weak = {"train": replace(rendered, attributes={"Eyeglasses": told, "Narrow_Eyes": told, "Smiling": told})}
+    brought = {"train": rendered}
+    assert m.ways("eyes", weak, None) == [("Eyeglasses", "nothing"), ("Narrow_Eyes", "nothing")]
+    words = [(word, begin) for word in ("Eyeglasses", "Narrow_Eyes") for begin in ("nothing", "rendered")]
+    assert m.ways("eyes", weak, brought) == [*words, ("eyes_closed", "nothing")]
+
+    def fake(faces, profile, part, seed, fault="healthy", word=None, start=None):
+        return SimpleNamespace(best=("of", faces["train"] is rendered, word), start=start), None
+
+    monkeypatch.setattr(m, "generator_for", fake)
+    got = [m.learn(weak, brought, "quick", "eyes", *way, 0)[0] for way in m.ways("eyes", weak, brought)]
+    assert [fit.best for fit in got] == [
+        ("of", word == "eyes_closed", word) for word, _ in [*words, ("eyes_closed", 0)]
+    ]
+    assert [fit.start for fit in got] == [None, ("of", True, None)] * 2 + [None]
+
+
+def test_a_generator_that_begins_at_another_has_its_weights_and_a_fifth_of_the_rate(m, rendered, monkeypatch):
+    seen = []
+    monkeypatch.setattr(m.training, "fit", lambda model, *_, recipe, **__: seen.append((model.state_dict(), recipe)))
+    start, weak = generator(m, growth=24), {"train": rendered, "valid": rendered}
+    for begin in (None, start):
+        m.train_generator(weak, "mouth", "healthy", 0, 1000, start=begin)
+    (fresh, usual), (begun, slow) = seen
+    assert all(torch.equal(value, begun[name]) for name, value in start.state_dict().items())
+    assert not all(torch.equal(value, fresh[name]) for name, value in start.state_dict().items())
+    assert slow.lr == pytest.approx(usual.lr / 5)
 
 
 def test_each_fault_does_what_it_says(m, rendered):

@@ -214,14 +214,14 @@ def test_rate_of_several_seeds_is_less_sure_than_seeds_or_images_alone():
     assert ev.rate([0.8], 100) == (0.8, *ev.wilson(80, 100))
 
 
-def test_rate_of_many_images_covers_the_true_share_as_often_as_it_says():
+def test_rate_covers_the_true_share_at_least_as_often_as_it_says():
     draw, covered, n = np.random.default_rng(0), [], 400
     for _ in range(400):  # seeds move the share of a world of images; n of them are drawn once for all seeds
         hardness = draw.random(n)
-        skills = 0.8 + 0.02 * draw.standard_normal(5)
+        skills = 0.8 + 0.04 * draw.standard_normal(5)
         _, low, high = ev.rate([(hardness < skill).mean() for skill in skills], n)
         covered.append(low <= 0.8 <= high)
-    assert np.mean(covered) > 0.93
+    assert 0.93 < np.mean(covered) < 0.995
 
 
 def test_seed_interval_is_students():

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fer_teach import chapters, checks, data, parts, training
+from fer_teach import chapters, checks, data, parts, record, training
 from fer_teach.errors import FerTeachError
 
 
@@ -689,6 +689,49 @@ def test_word_scores_of_a_constant_answer(m, rendered):
     assert scores["bce"] == pytest.approx(math.log(2), abs=1e-5)
     assert scores["accuracy"] == 0.5
     assert scores["auc"] == 0.5
+
+
+# What the page says of its records
+
+
+def test_the_words_on_rendered_faces_fit_their_record():
+    kept = record.result("05_local_global_relation", "full", "rendered")
+    metrics, tables = kept["metrics"], kept["tables"]
+    for part in ("eyes", "mouth"):
+        assert metrics[f"{part}_map_hits"]["interval"][0] > metrics[f"{part}_hits_one_place"]["interval"][1]
+        seen = {}
+        for row in tables[f"pointing_{part}"]:
+            seen.setdefault(row["fault"], []).append([row[name] for name in ("hits", "touches", "inside")])
+        seen = {fault: np.array(rows) for fault, rows in seen.items()}
+        healthy, without = seen["healthy"], seen["no place term"]
+        assert (without[:, :2] < healthy[:, :2].min(0)).all()
+        assert (without[:, 2] > healthy[:, 2].max()).all()
+        assert (seen["free evidence"] < healthy.min(0)).all()
+        assert (seen["one view"][:, 0] < healthy[:, 0].min()).all()
+        doubled = [row for row in tables[f"faults_{part}"] if row["fault"] == "doubled sigmoid"]
+        assert [row["accuracy"] for row in doubled] == [0.5]
+        assert all(row["auc"] < 0.7 for row in doubled)
+    for name in ("fixed_gain_over_global_wider", "fixed_gain_over_maps_of_ones_fixed", "gain_over_maps_of_ones"):
+        assert metrics[name]["interval"][0] > 0, name
+    assert metrics["gain_over_weights_fixed"]["interval"][1] < 0
+    tests = {}
+    for row in tables["steps"]:
+        tests.setdefault(row["contrast"], []).append(row["pvalue"])
+    sure = {name for name, values in tests.items() if np.median(values) < 0.05}
+    assert sure == {"weights fixed : maps of ones, fixed", "weights learned : weights fixed"}
+    assert {row["seed"] for row in tables["ablation"]} == set(range(10))
+    said = {}
+    for row in tables["heard"]:
+        said.setdefault(row["expression"], []).append(row["mouth"] - row["eyes"])
+    assert all(np.mean(gaps) > 0 for gaps in said.values())
+
+
+def test_the_words_on_photographs_fit_their_record():
+    metrics = record.result("05_local_global_relation", "paper", "ferplus")["metrics"]
+    for part in ("eyes", "mouth"):
+        place = metrics[f"transfer_{part}_hits_one_place"]
+        assert metrics[f"transfer_{part}_hits"]["interval"][0] > place["interval"][1]
+    assert metrics["accuracy_weights_learned"]["value"] < metrics["accuracy_global"]["value"]
 
 
 # Exercises

@@ -1185,7 +1185,7 @@ tables.show("ablation", built, ["variant"], ["valid", "test"], n=lengths)
 # %%
 steps = [("with local", "global"), ("with contrast", "with local"), ("weights fixed", "with contrast"), ("weights learned", "weights fixed"),
          ("weights learned", "with contrast"), ("weights learned", "global"), ("weights learned", "global, wider"),
-         ("weights learned", "maps of ones"), ("weights fixed", "maps of ones, fixed")]  # fmt: skip
+         ("weights learned", "maps of ones"), ("weights fixed", "maps of ones, fixed"), ("weights fixed", "global, wider")]  # fmt: skip
 steps = {f"{a} : {b}": ({"variant": a}, {"variant": b}) for a, b in steps if {a, b} <= set(rungs)}
 compared = contrasts.pairs(built, steps, len(test))
 for name, (own, other) in steps.items():

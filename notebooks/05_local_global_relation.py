@@ -324,7 +324,7 @@ Table(f"Weak labels of {weak['train'].name}", "A constant answer is right for ha
 # %% mystnb={"image": {"alt": "Twelve small faces in two rows, each with its label above: the eyes' word or its opposite in the upper row, the mouth's in the lower."}}
 looked = [weak_split(weak["train"], part, 6, SEED + 1) for part in PARTS]
 titles = [split.classes[int(label)].replace("_", " ") for split in looked for label in split.labels]
-figures.gallery(torch.cat([split.images for split in looked]), titles, columns=6, size=1.3)
+figures.gallery(torch.cat([split.images for split in looked]), titles, columns=6, size=1.1)
 
 # %% [markdown]
 # ## Where, and what
@@ -1105,12 +1105,12 @@ def partners(target):
     return torch.where(place % 2 == 0, alike, place.roll(1))
 
 # %% [markdown]
-# Eight faces of a batch, each above its partner:
+# Six faces of a batch, each above its partner:
 
-# %% mystnb={"image": {"alt": "Eight faces, and under each its partner, with the expression's name above every face. Some pairs share a name, some do not."}}
+# %% mystnb={"image": {"alt": "Six faces, and under each its partner, with the expression's name above every face. Some pairs share a name, some do not."}}
 batch = splits["train"][torch.arange(32)]
-both = torch.cat([torch.arange(24, 32), partners(batch.labels)[24:]])
-figures.gallery(batch.images[both], [classes[c] for c in batch.labels[both].tolist()], size=1.1)
+both = torch.cat([torch.arange(26, 32), partners(batch.labels)[26:]])
+figures.gallery(batch.images[both], [classes[c] for c in batch.labels[both].tolist()], columns=6, size=1.1)
 
 # %% [markdown]
 # ## Train it

@@ -232,10 +232,9 @@ def seed_interval(values, level=0.95):
 def rate(values, n, level=0.95):
     """Mean over seeds of a share of n images, and its interval: (mean, low, high).
 
-    values: one share in [0, 1] a seed, over the same images. One seed has Wilson's interval over the images (`wilson`).
-    Several have two reasons to be elsewhere next time, other seeds and other images: on either side the reach is the
-    root of the summed squares of `seed_interval`'s and `wilson`'s. That errs on the safe side, since the luck of seeds
-    on single images is in both. No interval leaves [0, 1].
+    values: one share in [0, 1] a seed, over the same images. One seed has Wilson's interval over the images. Several may
+    differ next time by their seeds and by the images: the reach on either side is the root of the summed squares of
+    `seed_interval`'s and `wilson`'s. That errs on the safe side. No interval leaves [0, 1].
     """
     mean, *by_seed = seed_interval(values, level)
     by_image = wilson(round(mean * n), n, level)

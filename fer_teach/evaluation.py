@@ -232,16 +232,14 @@ def seed_interval(values, level=0.95):
 def rate(values, n, level=0.95):
     """Mean over seeds of a share of n images, and its interval: (mean, low, high).
 
-    values: one share in [0, 1] a seed, over the same images. One seed has Wilson's interval over the images. Several may
-    differ next time by their seeds and by the images: the reach on either side is the root of the summed squares of
-    `seed_interval`'s and `wilson`'s. That errs on the safe side. No interval leaves [0, 1].
+    values: one share in [0, 1] a seed, over the same images. One seed has Wilson's interval over the images. Several
+    may differ next time by their seeds and by the images: the reach on either side is the root of the summed squares
+    of `seed_interval`'s and `wilson`'s. That errs on the safe side. No interval leaves [0, 1].
     """
-    mean, *by_seed = seed_interval(values, level)
-    by_image = wilson(round(mean * n), n, level)
-    if len(values) == 1:
-        return mean, *by_image
-    low, high = (math.hypot(seed - mean, image - mean) for seed, image in zip(by_seed, by_image, strict=True))
-    return mean, max(mean - low, 0.0), min(mean + high, 1.0)
+    mean, *seeds = seed_interval(values, level)
+    images = wilson(round(mean * n), n, level)
+    low, high = (math.hypot(seed - mean, image - mean) for seed, image in zip(seeds, images, strict=True))
+    return (mean, *images) if len(values) == 1 else (mean, max(mean - low, 0.0), min(mean + high, 1.0))
 
 
 class Pointing(NamedTuple):

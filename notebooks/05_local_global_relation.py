@@ -324,7 +324,7 @@ Table(f"Weak labels of {weak['train'].name}", "A constant answer is right for ha
 # %% mystnb={"image": {"alt": "Twelve small faces in two rows, each with its label above: the eyes' word or its opposite in the upper row, the mouth's in the lower."}}
 looked = [weak_split(weak["train"], part, 6, SEED + 1) for part in PARTS]
 titles = [split.classes[int(label)].replace("_", " ") for split in looked for label in split.labels]
-figures.gallery(torch.cat([split.images for split in looked]), titles, columns=6, size=1.1)
+figures.gallery(torch.cat([split.images for split in looked]), titles, columns=6, size=1.3)
 
 # %% [markdown]
 # ## Where, and what
@@ -870,7 +870,7 @@ one_each = test[torch.stack([(test.labels == c).nonzero()[0, 0] for c in test.la
 with torch.no_grad():
     maps = [generator(training.normalise(one_each.images)).map[:, 0] for generator in generators]
 names = [classes[c] for c in one_each.labels.tolist()]
-figures.gallery(one_each.images.repeat(2, 1, 1, 1), names + [""] * len(names), columns=len(names), maps=torch.cat(maps), size=1.3)
+figures.gallery(one_each.images.repeat(2, 1, 1, 1), names + [""] * len(names), columns=len(names), maps=torch.cat(maps), size=1.15)
 
 # %% [markdown]
 # Do they still point at the part on another set of faces? Where the maps were learned on the data set itself, that is the rendered gallery, with every

@@ -1218,8 +1218,8 @@ else:
         among = {"precision": said, "recall": true, "f1": (said + true) / 2}
         rows.append({"model": model, "source": source, "seed": 0})
         rows[-1] |= {measure: (right / counts.clamp(min=1)).mean().item() for measure, counts in among.items()}
-        tested, hits = int(matrix.sum()), int(right.sum())
-        record(**{f"by_person_{SHORT[model]}_{source}": hits / tested}, n=tested, interval=evaluation.wilson(hits, tested))
+        tested = int(matrix.sum())
+        record_rate(f"by_person_{SHORT[model]}_{source}", [right.sum().item() / tested], tested)
     kept = ["precision", "recall", "f1"]
     shown = tables.Stack([
         *tables.show("by_person", per_fold, ["model", "source"], ["accuracy"], tested // len(run)).tables,

@@ -622,7 +622,7 @@ fits = {part: learn(weak, rendered, PROFILE, part, *own[part], SEED) for part in
 generators = tuple(Views(learn(weak, rendered, PROFILE, part, *best[part], SEED)[0].best) for part in PARTS)  # eyes, mouth: of the second stage
 for part, (fit, _) in fits.items():
     right = evaluation.predict(Views(fit.best), lessons[part]["valid"]).argmax(1) == lessons[part]["valid"].labels
-    record(**{f"{part}_word_accuracy": right.float().mean()}, n=len(right), interval=evaluation.wilson(int(right.sum()), len(right)))
+    record_rate(f"{part}_word_accuracy", [right.float().mean().item()], len(right))
 
 # %% [markdown]
 # When does the place settle? The maps of two faces for each part, while the generator learns:
@@ -663,8 +663,8 @@ display(without if rows else "dlib finds no face on the test images, so nothing 
 
 # %% [markdown]
 # And now with maps. In the full run the rows after `healthy` are controls: one view in place of eight, and each of the seven changes. Where several words were
-# tried, `healthy` is the set's own best word, from nothing, and `taken` are the maps that were taken. A generator trained on
-# shuffled labels must not do better than one place.
+# tried, `healthy` is the set's own best word, from nothing, and `taken` are the maps that were taken. A generator trained on shuffled labels must not do better
+# than one place.
 
 # %%
 TAKEN = "taken" if rendered else "healthy"
@@ -673,9 +673,10 @@ if PROFILE == "full":
     controls |= {"one view": SEEDS[:3], **{fault: SEEDS[: 3 if fault == "free evidence" else 1] for fault in FAULTS[1:]}}
 shown = []
 for part in PARTS if pointed else ():
-    ways_of = {fault: best[part] if fault == "taken" else (WORD[part], "nothing") for fault in controls}
-    grid = [{"part": part, "fault": fault, "seed": seed} for fault, seeds in controls.items() for seed in seeds]
-    grid = [{**row, **dict(zip(("word", "begin"), ways_of[row["fault"]], strict=True))} for row in grid]
+    grid = []
+    for fault, seeds in controls.items():
+        word, begin = best[part] if fault == "taken" else (WORD[part], "nothing")
+        grid += [{"part": part, "fault": fault, "seed": seed, "word": word, "begin": begin} for seed in seeds]
     aims, n = sweep(grid, point), int(pointed[part].flatten(1).any(1).sum())
     for fault, metric in product(dict.fromkeys((TAKEN, "healthy")), ("hits", "touches", "inside")):
         scores, name = aims[aims["fault"] == fault][metric], "map" if fault == TAKEN else "from_nothing"

@@ -20,7 +20,7 @@ PHOTOGRAPHS = {
         "grass.png": "CC0",
         "chelsea.png": "CC0, Stefan van der Walt",
         "coffee.png": "CC0, Rachel Michetti",
-        "coins.png": "no known restriction, Brooklyn Museum",
+        "ihc.png": "no known restriction, Center for Microscopy and Molecular Imaging",
         "rocket.jpg": "public domain, SpaceX",
     },
     "held_out": {

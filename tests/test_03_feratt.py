@@ -543,7 +543,7 @@ def lab(m, monkeypatch, tmp_path):
 def test_the_encoder_that_the_profile_names_is_trained_and_joined(m, lab, monkeypatch, encoder):
     monkeypatch.setitem(m.NETWORK, "quick", {**m.SMALL, "encoder": encoder, "channels": 4})
     monkeypatch.setitem(m.PLAN, "quick", dict.fromkeys(m.PLAN["quick"], (16, 16)))
-    front, _ = m.fitted_front(lab, "scenes")
+    front, _ = m.fitted_front(lab, "scenes", 0)
     assert len(front.attention.down) == {"small": 4, "resnet34": 5}[encoder]
     assert front.attention.last.out_channels == 4
     whole = m.joined(lab, "scenes", 0)
@@ -552,7 +552,7 @@ def test_the_encoder_that_the_profile_names_is_trained_and_joined(m, lab, monkey
 
 def test_a_front_that_was_stopped_shows_every_epoch_once(m, lab, monkeypatch):
     """Stopped after an epoch, and after the last checkpoint: the next run goes on and has all that was drawn."""
-    whole, fit = m.train_front(lab, "scenes", 32, "front")[1], training.fit
+    whole, fit = m.train_front(lab, "scenes", 32, 0)[1], training.fit
     assert len(whole) == 2
     assert [tuple(part.shape) for part in whole[0]] == [(16, 64, 64), (16, 64, 64)]
 
@@ -562,9 +562,9 @@ def test_a_front_that_was_stopped_shows_every_epoch_once(m, lab, monkeypatch):
 
     monkeypatch.setattr(training, "fit", stopped_at_the_end)
     with pytest.raises(KeyboardInterrupt):
-        m.train_front(lab, "scenes", 16, "front")
+        m.train_front(lab, "scenes", 16, 0)
     monkeypatch.setattr(training, "fit", fit)
-    assert len(m.train_front(lab, "scenes", 16, "front")[1]) == 2
+    assert len(m.train_front(lab, "scenes", 16, 0)[1]) == 2
 
     from fer_teach.loop import Keep
 
@@ -576,10 +576,10 @@ def test_a_front_that_was_stopped_shows_every_epoch_once(m, lab, monkeypatch):
 
     monkeypatch.setattr(Keep, "on_train_epoch_end", stopped_after_the_first)
     with pytest.raises(KeyboardInterrupt):
-        m.train_front(lab, "scenes", 8, "front")
+        m.train_front(lab, "scenes", 8, 0)
     monkeypatch.setattr(Keep, "on_train_epoch_end", kept)
     assert m.attention_loss is loss
-    assert len(m.train_front(lab, "scenes", 8, "front")[1]) == 2
+    assert len(m.train_front(lab, "scenes", 8, 0)[1]) == 2
 
 
 def test_pictures_that_stand_in_training_too_are_left_out_of_a_second_accuracy(m, lab):

@@ -202,9 +202,9 @@ def _baseline(options) -> None:
     measured = runner.run(chapter, runner.Settings(), _out(options))
     old = regress.read_baseline(chapter)
     if old:
-        print(regress.as_text(chapter, records.compare(old, measured)))
+        print(regress.as_text(chapter, regress.compare(old, measured)))
     if not options.dry_run:
-        records.write(records.baseline_from(measured, old), regress.baseline_path(chapter))
+        records.write(regress.baseline_from(measured, old), regress.baseline_path(chapter))
         print(f"written: {regress.baseline_path(chapter)}")
 
 

@@ -1,4 +1,4 @@
-"""Records: what one run of one chapter measured, as JSON; and baselines, the records that we expect.
+"""Records: what one run of one chapter measured, as JSON.
 
 A chapter calls `begin` once, then `record` and `table`. The record is written after every call, so that a run that
 breaks off leaves what it had. Where it is written is the runner's affair (environment variable FER_TEACH_RECORD);
@@ -16,7 +16,6 @@ import os
 import platform
 import subprocess
 import time
-from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -91,6 +90,17 @@ def record_rate(name: str, values, n: int) -> None:
 
     mean, *bounds = rate(values, n)
     record(**{name: mean}, n=n, interval=bounds)
+
+
+def record_mean(name: str, values, n: int) -> None:
+    """State under `name` the mean over seeds of a number measured on n cases, or on n seeds, with its t interval.
+
+    values: one finite number a seed, such as a difference of paired trainings; one seed alone has no interval.
+    """
+    from .evaluation import seed_interval
+
+    mean, *bounds = seed_interval(values)
+    record(**{name: mean}, n=n, interval=bounds if len(values) > 1 else None)
 
 
 def table(name: str, rows) -> None:
@@ -241,56 +251,3 @@ def revision() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
-
-
-@dataclass(frozen=True)
-class Drift:
-    """One line of a comparison. verdict: "ok", "drift", "missing" (expected, not measured) or "new"."""
-
-    metric: str
-    expected: float | None
-    got: float | None
-    tolerance: float | None
-    verdict: str
-
-
-def compare(baseline: dict, measured: dict) -> list[Drift]:
-    """Compare a record with its baseline, metric by metric, in alphabetical order."""
-    expected, got = baseline["metrics"], measured["metrics"]
-    lines = []
-    for name in sorted(expected | got):
-        if name not in got:
-            lines.append(Drift(name, expected[name]["value"], None, expected[name]["tolerance"], "missing"))
-        elif name not in expected:
-            lines.append(Drift(name, None, got[name]["value"], None, "new"))
-        else:
-            value, tolerance = expected[name]["value"], expected[name]["tolerance"]
-            close = abs(got[name]["value"] - value) <= tolerance + 1e-9
-            lines.append(Drift(name, value, got[name]["value"], tolerance, "ok" if close else "drift"))
-    return lines
-
-
-def baseline_from(measured: dict, old: dict | None = None) -> dict:
-    """Make a baseline of a record.
-
-    A tolerance that the old baseline holds is kept. A new metric with an interval gets the interval's width (a second
-    training elsewhere is another draw from it); one without gets 0: it must come out the same everywhere.
-    """
-    kept = (old or {}).get("metrics", {})
-
-    def tolerance(name: str, metric: dict) -> float:
-        if name in kept:
-            return kept[name]["tolerance"]
-        return round(metric["interval"][1] - metric["interval"][0], 4) if metric["interval"] else 0.0
-
-    return {
-        "schema": 1,
-        "chapter": measured["chapter"],
-        "profile": measured["profile"],
-        "data": measured["data"],
-        "seed": measured["seed"],
-        "metrics": {
-            name: {"value": metric["value"], "tolerance": tolerance(name, metric)}
-            for name, metric in measured["metrics"].items()
-        },
-    }

@@ -1,9 +1,10 @@
-"""Compare quick runs with their baselines, on the terminal and as HTML."""
+"""Baselines: what quick runs should measure. Compare the two, on the terminal and as HTML."""
 
 from __future__ import annotations
 
 import html
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import paths
@@ -11,6 +12,59 @@ from . import record as records
 from .errors import FerTeachError
 
 _HEAD = ("metric", "expected", "got", "tolerance", "verdict")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One line of a comparison. verdict: "ok", "drift", "missing" (expected, not measured) or "new"."""
+
+    metric: str
+    expected: float | None
+    got: float | None
+    tolerance: float | None
+    verdict: str
+
+
+def compare(baseline: dict, measured: dict) -> list[Drift]:
+    """Compare a record with its baseline, metric by metric, in alphabetical order."""
+    expected, got = baseline["metrics"], measured["metrics"]
+    lines = []
+    for name in sorted(expected | got):
+        if name not in got:
+            lines.append(Drift(name, expected[name]["value"], None, expected[name]["tolerance"], "missing"))
+        elif name not in expected:
+            lines.append(Drift(name, None, got[name]["value"], None, "new"))
+        else:
+            value, tolerance = expected[name]["value"], expected[name]["tolerance"]
+            close = abs(got[name]["value"] - value) <= tolerance + 1e-9
+            lines.append(Drift(name, value, got[name]["value"], tolerance, "ok" if close else "drift"))
+    return lines
+
+
+def baseline_from(measured: dict, old: dict | None = None) -> dict:
+    """Make a baseline of a record.
+
+    A tolerance that the old baseline holds is kept. A new metric with an interval gets the interval's width (a second
+    training elsewhere is another draw from it); one without gets 0: it must come out the same everywhere.
+    """
+    kept = (old or {}).get("metrics", {})
+
+    def tolerance(name: str, metric: dict) -> float:
+        if name in kept:
+            return kept[name]["tolerance"]
+        return round(metric["interval"][1] - metric["interval"][0], 4) if metric["interval"] else 0.0
+
+    return {
+        "schema": 1,
+        "chapter": measured["chapter"],
+        "profile": measured["profile"],
+        "data": measured["data"],
+        "seed": measured["seed"],
+        "metrics": {
+            name: {"value": metric["value"], "tolerance": tolerance(name, metric)}
+            for name, metric in measured["metrics"].items()
+        },
+    }
 
 
 def baseline_path(chapter: str) -> Path:
@@ -33,7 +87,7 @@ def read_baseline(chapter: str) -> dict | None:
     return content
 
 
-def lines_for(chapter: str, measured: dict) -> list[records.Drift]:
+def lines_for(chapter: str, measured: dict) -> list[Drift]:
     """Compare a quick record with the chapter's baseline; FerTeachError where the two cannot be compared."""
     expected = read_baseline(chapter)
     if expected is None:
@@ -43,10 +97,10 @@ def lines_for(chapter: str, measured: dict) -> list[records.Drift]:
             raise FerTeachError(
                 f"{chapter}: the baseline was made with {field} {expected[field]}, this run has {measured[field]}."
             )
-    return records.compare(expected, measured)
+    return compare(expected, measured)
 
 
-def as_text(chapter: str, lines: list[records.Drift]) -> str:
+def as_text(chapter: str, lines: list[Drift]) -> str:
     """The comparison as a table for the terminal."""
     rows = [_HEAD, *(_cells(line) for line in lines)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
@@ -55,7 +109,7 @@ def as_text(chapter: str, lines: list[records.Drift]) -> str:
     return "\n".join([chapter, *body, f"{len(lines) - bad} of {len(lines)} as expected"])
 
 
-def as_html(tables: dict[str, list[records.Drift]]) -> str:
+def as_html(tables: dict[str, list[Drift]]) -> str:
     """All comparisons as one page without any outside resource."""
     parts = []
     for chapter, lines in tables.items():
@@ -76,7 +130,7 @@ def as_html(tables: dict[str, list[records.Drift]]) -> str:
     )
 
 
-def _cells(line: records.Drift) -> tuple[str, ...]:
+def _cells(line: Drift) -> tuple[str, ...]:
     digits = ".7g" if line.verdict == "drift" else ".4g"  # with tolerance 0 the fifth may be what differs
     numbers = ["-" if x is None else f"{x:{digits}}" for x in (line.expected, line.got, line.tolerance)]
     return (line.metric, *numbers, line.verdict)

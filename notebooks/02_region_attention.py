@@ -635,7 +635,7 @@ print(f"relative difference in training mode: {difference:.2f}")
 
 # %% tags=["method"]
 ALTER = training.Augment(flip=0, shift=0.03, rotate=5, scale=0.05, brightness=0.1, contrast=0.15)
-COPIES = {"quick": 1, "full": 2, "paper": 3}
+COPIES = {"quick": 1, "full": 2}
 FROZEN = {"quick": 3, "full": 3, "paper": 0}  # parts of the backbone that stay: stem and two stages
 
 
@@ -653,21 +653,29 @@ def upright(x, points):
     return augment.move(x, theta.view(-1, 2, 3).to(x))
 
 # %% tags=["method"]
-def regions_of(faces, generator=None, scheme="fixed", plan=PLANS["full"]):
-    """The regions of some faces: float (B, R, C, H, W). With a generator: altered, partly hidden, half of them mirrored."""
+def boxes_of(faces, scheme, plan, generator=None):
+    """Where a scheme cuts: int (5, 4), or (B, 5, 4) where every face has its own, or (0, 4) where the whole face stands alone."""
+    height, width = faces.size
+    if scheme == "random":
+        return random_crops(height, width, 5 * len(faces), generator or torch.Generator().manual_seed(0)).view(-1, 5, 4)
+    if scheme in ("landmark", "dlib"):
+        return landmark_crops(faces.landmarks, height, width, plan.square)
+    if scheme not in ("fixed", "plain", "upright"):
+        raise FerTeachError(f'the scheme is "fixed", "random", "landmark", "dlib", "plain" or "upright", not {scheme!r}')
+    return fixed_crops(height, width)[: 5 if scheme == "fixed" else 0]
+
+
+def regions_of(faces, generator=None, scheme="fixed", plan=PLANS["full"], one=False):
+    """The regions of some faces: float (B, R, C, H, W). With a generator: altered, partly hidden, half of them mirrored.
+    one: only one of the crops, drawn for each face."""
     x = training.augment_images(faces.images, ALTER if generator else None, generator)
     x = behind_squares(x, generator, plan.hidden) if generator else x
-    height, width = faces.size
-    size, boxes = plan.size, fixed_crops(height, width)
-    if scheme in ("plain", "upright"):  # one region that costs as much as six
-        size, boxes = plan.side, boxes[:0]
-        x = upright(x, faces.landmarks) if scheme == "upright" else x
-    elif scheme == "random":
-        draws = generator or torch.Generator().manual_seed(0)
-        boxes = random_crops(height, width, 5 * len(x), draws).view(-1, 5, 4)
-    elif scheme != "fixed":
-        boxes = landmark_crops(faces.landmarks, height, width, plan.square)
-    regions = crop_regions(x, boxes, size)
+    x = upright(x, faces.landmarks) if scheme == "upright" else x
+    boxes = boxes_of(faces, scheme, plan, generator)
+    if one:
+        drawn = torch.randint(5, (len(x),), generator=generator)
+        boxes = boxes.expand(len(x), 5, 4)[torch.arange(len(x)), drawn][:, None]  # (B, 1, 4)
+    regions = crop_regions(x, boxes, plan.size if boxes.numel() else plan.side)  # alone it costs as much as six
     if generator:
         mirrored = torch.rand(len(x), 1, 1, 1, 1, generator=generator) < 0.5
         regions = torch.where(mirrored, regions.flip(-1), regions)
@@ -693,17 +701,18 @@ def prepare(splits, profile, scheme, start, frozen):
 # nothing is frozen, the raters' votes are the targets if a data set has them [both our own].
 
 # %% tags=["method"]
-LESSON = training.Recipe(epochs=16, batch=128, lr=3e-3, weight_decay=0.05, warmup=0.15, clip=1.0, ema=0.998)
+LESSON = training.Recipe(epochs=30, batch=128, lr=3e-3, weight_decay=0.05, warmup=0.15, clip=1.0, ema=0.998)
 SCHEME = "landmark"  # chosen on validation images, see the table of schemes
 
 
-def face_and_crop(dataset, index, generator, plan):
-    """In training each whole face and one crop, drawn at random, as (B, 2, C, H, W), and targets; else all six, and labels."""
-    regions = regions_of(dataset[index], generator, SCHEME, plan)
-    if generator:
-        drawn = torch.randint(1, 6, (len(index),), generator=generator)
-        regions = torch.stack([regions[:, 0], regions[torch.arange(len(index)), drawn]], 1)
-    return regions, dataset.soft_labels(index) if generator else dataset.labels[index]
+def live(scheme, plan, one=False):
+    """The feed that cuts and alters as it reads, where nothing is frozen and so nothing can be kept: regions (B, R, C, H, W)
+    and, in training, the raters' votes (B, classes), else labels (B,). one: in training the whole face and one crop alone."""
+    def feed(dataset, index, generator):
+        targets = dataset.soft_labels(index) if generator else dataset.labels[index]
+        return regions_of(dataset[index], generator, scheme, plan, one and generator is not None), targets
+
+    return feed
 
 # %% tags=["method"]
 def taught(splits, profile):
@@ -715,7 +724,7 @@ def taught(splits, profile):
     def loss(output, target, model):
         return F.cross_entropy(output.logits, target)
 
-    choice = {"loss": loss, "recipe": LESSON, "seed": 7, "feed": partial(face_and_crop, plan=PLANS[profile])}
+    choice = {"loss": loss, "recipe": LESSON, "seed": 7, "feed": live(SCHEME, PLANS[profile], one=True)}
     kept = keep(taught, profile=profile)
     return training.fit(network, splits["train"], splits["valid"], **choice, directory=kept).best.backbone.eval()
 
@@ -754,9 +763,8 @@ VARIANTS = {
 }  # fmt: skip
 
 # %% tags=["method"]
-RECIPE = training.Recipe(epochs=2, batch=32, lr=3e-3, weight_decay=0.05, warmup=0.2, clip=1.0, ema=0.99)
-RECIPES = {"quick": RECIPE, "full": RECIPE, "paper": replace(RECIPE, batch=64, lr=1.5e-3, ema=0.998)}
-EPOCHS = {"quick": 3, "full": 3, "paper": 2}
+RECIPE = training.Recipe(epochs=3, batch=32, lr=3e-3, weight_decay=0.05, warmup=0.2, clip=1.0, ema=0.99)
+RECIPES = {"quick": RECIPE, "full": RECIPE, "paper": replace(RECIPE, epochs=2, batch=64, lr=1.5e-3, ema=0.998)}
 LOSSES = {"crops": region_biased_loss, "forked": forked_loss}
 
 
@@ -771,15 +779,6 @@ def build(tail, classes, variant, seed, weights="sigmoid"):
     return network
 
 # %% tags=["method"]
-def live(scheme, plan):
-    """The feed that cuts and alters as it reads, where nothing is frozen and so nothing can be kept."""
-    def feed(dataset, index, generator):
-        targets = dataset.soft_labels(index) if generator else dataset.labels[index]
-        return regions_of(dataset[index], generator, scheme, plan), targets
-
-    return feed
-
-
 def train(splits, feed, profile, subset, epochs, seed, variant, margin, biased, weights, start, frozen, directory):
     """Train one variant on the split `subset`, read through feed, from the backbone that `start` names. Returns a Fit."""
     tail = backbone_of(splits, profile, start).parts[frozen:]
@@ -800,13 +799,20 @@ DEFAULTS = {
 START = {"quick": "identities", "full": "identities", "paper": "expressions"}
 
 
+def chosen(profile, **changes):
+    """All that decides a training but the seed: the profile's choice, and what is changed."""
+    usual = DEFAULTS | {"epochs": RECIPES[profile].epochs, "start": START[profile], "frozen": FROZEN[profile]}
+    plain = {"scheme": "plain"} if changes.get("variant") == "plain" else {}
+    return usual | plain | changes
+
+
 def fitted(splits, looks, profile, seed, **changes):
     """Train a variant, or take the checkpoint that the same training left. Returns (Fit, feed).
 
     looks: a dict that keeps the maps of each scheme, start and depth, made when a training first asks for them.
     """
-    plain = {"scheme": "plain"} if changes.get("variant") == "plain" else {}
-    choice = {"epochs": EPOCHS[profile], **DEFAULTS, "start": START[profile], "frozen": FROZEN[profile], **plain, **changes}
+    choice = chosen(profile, **changes)
+    key = keep(fitted, profile=profile, seed=seed, **choice)
     scheme = choice.pop("scheme")
     which = scheme, choice["start"], choice["frozen"]
 
@@ -816,8 +822,17 @@ def fitted(splits, looks, profile, seed, **changes):
         return looks[which]
 
     feed = reader(look) if choice["frozen"] else live(scheme, PLANS[profile])
-    key = keep(fitted, profile=profile, seed=seed, scheme=scheme, **choice)
     return train(splits, feed, profile, seed=seed, directory=key, **choice), feed
+
+
+def said(splits, looks, profile, seed, held, **changes):
+    """Class probabilities (N, C) of a held-out set, one of splits, as the network of `fitted` gives them; read once and kept
+    in looks, too."""
+    key = held.split, seed, *sorted(chosen(profile, **changes).items())
+    if key not in looks:
+        fit, feed = fitted(splits, looks, profile, seed, **changes)
+        looks[key] = evaluation.predict(fit.best, held, feed=feed)
+    return looks[key]
 
 # %% [markdown]
 # `uncovered` are clean test faces, `covered` the same with a rendered hand, mask, scarf or object in front. The regions of a covered face are cut where its
@@ -869,14 +884,12 @@ print(f"faces of {PLAN.face}, regions of {PLAN.size}, one picture of {PLAN.side}
 
 # %%
 def judge(seed, **choice):
-    fit, feed = fitted(sets, looks, PROFILE, seed, **choice)
-    probabilities = evaluation.predict(fit.best, test, feed=feed)
-    right = (probabilities.argmax(1) == test.labels).float()
-    got = {name: right[mask].mean() for name, mask in hard.items() if mask.any()}
-    got["valid"] = evaluation.accuracy(fit.best, sets["valid"], feed=feed)
-    got["uncovered"] = right[clean_faces(test, PROFILE)].mean()
-    got["covered"] = evaluation.accuracy(fit.best, covered_faces(test, PROFILE)[0], feed=feed)
-    return got
+    right = {}
+    for held in (test, sets["valid"], covered_faces(test, PROFILE)[0]):
+        right[held.split] = (said(sets, looks, PROFILE, seed, held, **choice).argmax(1) == held.labels).float()
+    got = {name: right["test"][mask].mean() for name, mask in hard.items() if mask.any()}
+    got |= {split: right[split].mean() for split in ("valid", "covered")}
+    return got | {"uncovered": right["test"][clean_faces(test, PROFILE)].mean()}
 
 counted = {name: int(mask.sum()) for name, mask in hard.items() if mask.any()}
 counted |= {"valid": len(sets["valid"]), "covered": len(clean), "uncovered": len(clean)}
@@ -1020,7 +1033,8 @@ figures.sliders(slide, alt, down=(0.2, 0.8, 0.2, 0.4))
 #
 # `SCHEME` has the highest validation accuracy, on rendered faces with their true landmarks. The report used the `fixed` scheme, which stands here with
 # attention and without. Two rows of the full profile ask what exact landmarks are worth. Photographs have none: `dlib` cuts at the points that dlib finds, or
-# at their mean where it finds no face. And landmarks straighten a face: `upright` gives the plain network one picture, turned, scaled and moved by them.
+# at their mean where it finds no face. And landmarks straighten a face: `upright` gives the plain network one picture, turned, scaled and moved by them, on
+# photographs by dlib's.
 
 # %% tags=["method"]
 SCHEMES = [("full", "landmark"), ("mean", "fixed"), ("full", "fixed"), ("full", "random"), ("full", "dlib"), ("plain", "upright")]
@@ -1030,13 +1044,15 @@ EXACT = ("dlib", "upright")  # these ask what exact landmarks are worth
 def schemes_for(profile, data):
     """(variant, scheme) of each row. EXACT ones stand where the faces have true landmarks, and `prepare` cuts."""
     if profile == "paper":  # on photographs each row takes long
-        return [("full", "landmark")]
+        return [("full", "landmark"), ("plain", "upright")]
     return [pair for pair in SCHEMES if pair[1] not in EXACT or (profile, data) == ("full", "rendered")]
 
 # %%
 asked = [{"variant": v, "scheme": s, "seed": n} for v, s in schemes_for(PROFILE, DATA) for n in (SEEDS if s in EXACT else FEWER)]
 by_scheme = sweep(asked, judge, name="schemes")
 columns = ["valid", "all", "hard", "covered"]
+for where in columns[1:] if "upright" in set(by_scheme["scheme"]) else ():
+    record_rate(f"upright_{where}", by_scheme[by_scheme["scheme"] == "upright"][where], counted[where])
 tables.show("schemes", by_scheme, ["scheme", "variant"], columns, counted)
 
 # %% [markdown]
@@ -1107,9 +1123,8 @@ print(f"chosen on validation {by_valid:.3f}, chosen on test {by_test:.3f}, of {l
 # %%
 def protocol(subset, seed):
     fewer = len(sets["train"]) / len(train_hard(sets["train"])) if subset == "train_hard" else 1
-    longer = {"epochs": round(fewer * EPOCHS[PROFILE])} if fewer > 1 else {}
-    found, feed = fitted(sets, looks, PROFILE, seed, subset=subset, **longer)
-    right = (evaluation.predict(found.best, test, feed=feed).argmax(1) == test.labels).float()
+    longer = {"epochs": round(fewer * RECIPES[PROFILE].epochs)} if fewer > 1 else {}
+    right = (said(sets, looks, PROFILE, seed, test, subset=subset, **longer).argmax(1) == test.labels).float()
     return {name: right[hard[name]].mean() for name in ("all", "hard", "clean")}
 
 protocols = sweep({"subset": ["train", "train_hard"], "seed": FEWER}, protocol)
@@ -1118,7 +1133,7 @@ for name, subset in (("all_trained_hard", "train"), ("hard_trained_hard", "train
 tables.show("protocols", protocols, ["subset"], ["all", "hard", "clean"], counted)
 
 # %% mystnb={"image": {"alt": "A confusion matrix of the full network, first seed, over all test images, in per cent of each true class; a darker cell is a larger share."}}
-probabilities = evaluation.predict(fit.best, test, feed=feed)
+probabilities = said(sets, looks, PROFILE, SEED, test)
 scored = evaluation.scores(probabilities, test.labels, classes)
 record(first_seed_accuracy=scored.accuracy, n=scored.n, interval=scored.interval)
 record(first_seed_balanced_accuracy=scored.balanced_accuracy, n=scored.n)
@@ -1145,9 +1160,8 @@ tables.Stack([table for name, of in both for table in tables.confusion(name, of.
 # On one seed and the same images, McNemar's test asks which network is right where the other is wrong.
 
 # %%
-rival, rival_feed = fitted(sets, looks, PROFILE, SEED, variant="plain")
-right = {"full": probabilities.argmax(1) == test.labels}
-right["plain"] = evaluation.predict(rival.best, test, feed=rival_feed).argmax(1) == test.labels
+read = {variant: said(sets, looks, PROFILE, SEED, test, variant=variant) for variant in ("full", "plain")}
+right = {variant: answer.argmax(1) == test.labels for variant, answer in read.items()}
 for name in ("all", "hard"):
     test_of = evaluation.mcnemar(right["full"][hard[name]], right["plain"][hard[name]])
     if PROFILE != "quick":  # there a p value is mere luck
@@ -1159,8 +1173,7 @@ for name in ("all", "hard"):
 
 # %%
 def recall(seed):
-    found, feed = fitted(sets, looks, PROFILE, seed)
-    scored = evaluation.scores(evaluation.predict(found.best, test, feed=feed), test.labels, classes)
+    scored = evaluation.scores(said(sets, looks, PROFILE, seed, test), test.labels, classes)
     return dict(zip(classes, scored.per_class_recall.tolist(), strict=True))
 
 recalls = sweep({"seed": SEEDS}, recall)

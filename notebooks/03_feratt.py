@@ -53,7 +53,7 @@ from fer_teach import claims, data, evaluation, figures, landmarks, tables, trai
 from fer_teach.backgrounds import backgrounds, coco_backgrounds, with_masks
 from fer_teach.devices import on_fastest
 from fer_teach.htmltable import Table
-from fer_teach.record import begin, record, record_rate
+from fer_teach.record import begin, record, record_mean, record_rate
 from fer_teach.record import table as record_table
 from fer_teach.sweep import keep, sweep
 
@@ -869,7 +869,7 @@ for one, other in [pair for pair in PAIRS if trained.issuperset(pair)]:
         row = {"difference": f"{one} - {other}", "tested on": where}
         paired += [{**row, "seed": s, "points": 100 * (a - b)[s]} for s in SEEDS]
         pair, name = evaluation.paired_seeds(a, b), f"{SHORT[one]}_less_{SHORT[other]}_{where}"
-        record(**{f"gain_{name}": pair.mean}, n=pair.n, interval=(pair.low, pair.high) if pair.n > 1 else None)
+        record_mean(f"gain_{name}", a - b, pair.n)
         if pair.n > 1:
             record(**{f"p_{name}": pair.pvalue}, n=pair.n)
 tables.show("differences", pandas.DataFrame(paired), ["difference", "tested on"], ["points"], len(scenes["test"]), ["points"])

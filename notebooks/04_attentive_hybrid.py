@@ -46,7 +46,7 @@ from torchvision.models.resnet import BasicBlock
 from fer_teach import claims, contrasts, data, evaluation, figures, landmarks, tables, training
 from fer_teach.htmltable import Table
 from fer_teach.parts import outline_masks
-from fer_teach.record import begin, record, record_rate
+from fer_teach.record import begin, record, record_mean, record_rate
 from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
@@ -750,9 +750,8 @@ if PROFILE != "quick":
 paired = contrasts.pairs(every, {name: (MAIN, other) for name, other in against.items()}, len(test))
 paired += contrasts.pairs(cuts, {"aligned : fixed": ({"aligned": True}, {"aligned": False})}, len(test))
 for name, rows in itertools.groupby(paired, lambda row: row["contrast"]):
-    gain = evaluation.paired_seeds(*zip(*((row["a"], row["b"]) for row in rows), strict=True))
     short = name.lower().replace(" : ", "_less_").replace(" + ", "").replace(" ", "_").replace("-", "_")
-    record(**{f"gain_{short}": gain.mean}, n=len(test), interval=None if np.isnan(gain.low) else (gain.low, gain.high))
+    record_mean(f"gain_{short}", [row["a"] - row["b"] for row in rows], len(test))
 contrasts.show("contrasts", paired)
 
 # %% [markdown]
@@ -930,8 +929,7 @@ for cells_, rows in masses.groupby("cells"):
     times = {name: rows[name] / rows["area"] for name in ("trained", "one_map_for_all")}
     times["more_than_one_map"] = times["trained"] - times["one_map_for_all"]
     for name, ratio in times.items():
-        mean, low, high = evaluation.seed_interval(ratio.tolist())
-        record(**{f"mass_{name}_{cells_}_cells": mean}, n=len(rows), interval=None if np.isnan(low) else (low, high))
+        record_mean(f"mass_{name}_{cells_}_cells", ratio, len(rows))
 
 # %%
 masked = len(masks_of(test)[1])
@@ -975,8 +973,7 @@ def order_matters(fusion, seed):
 orders = sweep({"fusion": ["two-step", "concat, equal"], "seed": SEEDS if PROFILE == "full" else FEW}, order_matters)
 for fusion, name in (("two-step", "two_step"), ("concat, equal", "concat_equal")):
     rows = orders[orders["fusion"] == fusion]
-    mean, low, high = evaluation.seed_interval(rows["in_order"] - rows["others_mean"])
-    record(**{f"shuffle_costs_{name}": mean}, n=len(test), interval=None if np.isnan(low) else (low, high))
+    record_mean(f"shuffle_costs_{name}", rows["in_order"] - rows["others_mean"], len(test))
 tables.show("orders", orders, ["fusion"], ["in_order", "others_mean", "others_worst"], n=len(test))
 
 # %% [markdown]

@@ -56,7 +56,7 @@ from fer_teach.errors import FerTeachError
 from fer_teach.htmltable import Table
 from fer_teach.parts import part_masks
 from fer_teach.processor import fast_bf16
-from fer_teach.record import begin, record, record_rate
+from fer_teach.record import begin, record, record_mean, record_rate
 from fer_teach.sweep import keep, sweep
 
 # %% [markdown]
@@ -681,8 +681,7 @@ for part in PARTS if pointed else ():
     for fault, metric in product(dict.fromkeys((TAKEN, "healthy")), ("hits", "touches", "inside")):
         scores, name = aims[aims["fault"] == fault][metric], "map" if fault == TAKEN else "from_nothing"
         if metric == "inside":  # a share of a map's mass counts no faces
-            rate, *bounds = evaluation.seed_interval(scores)
-            record(**{f"{part}_{name}_inside": rate}, n=n, interval=None if np.isnan(bounds[0]) else bounds)
+            record_mean(f"{part}_{name}_inside", scores, n)
         else:
             record_rate(f"{part}_{name}_{metric}", scores, n)
     shown.append(tables.show(f"pointing_{part}", aims, ["part", "fault"], ["hits", "touches", "inside"], n, values=["inside"]))
@@ -1211,10 +1210,9 @@ steps = {f"{a} : {b}": ({"variant": a}, {"variant": b}) for a, b in steps if {a,
 compared = contrasts.pairs(built, steps, len(test))
 for name, (own, other) in steps.items():
     if name.startswith("weights") and len(SEEDS) > 1:
-        by_seed = [(row["a"], row["b"]) for row in compared if row["contrast"] == name]
-        gain = evaluation.paired_seeds(*zip(*by_seed, strict=True))
+        gains = [row["a"] - row["b"] for row in compared if row["contrast"] == name]
         slug = ("fixed_" if own["variant"] == "weights fixed" else "") + "gain_over_" + other["variant"].replace(", ", "_").replace(" ", "_")
-        record(**{slug: gain.mean}, n=gain.n, interval=None if np.isnan(gain.low) else (gain.low, gain.high))
+        record_mean(slug, gains, len(gains))
 contrasts.show("steps", compared)
 
 # %% [markdown]
@@ -1252,8 +1250,7 @@ mean, low, high = (np.array([[b[i] for b in bounds[part]] for part in bounds]).T
 for name, part, other in (("happiness", "mouth", "eyes"), ("surprise", "eyes", "mouth")):
     for expression in [c for c in present if c.startswith(name[:4])]:
         own = listened[listened["expression"] == expression]
-        gap, *interval = evaluation.seed_interval(own[part] - own[other])
-        record(**{f"{name}_{part}_less_{other}": gap}, n=len(own), interval=None if np.isnan(interval[0]) else tuple(interval))
+        record_mean(f"{name}_{part}_less_{other}", own[part] - own[other], len(own))
 figures.part_shares(present, list(bounds), mean, low, high, "mean weight")
 
 # %% [markdown]

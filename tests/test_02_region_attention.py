@@ -2,6 +2,7 @@
 
 import ast
 import math
+import types
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from fer_teach import chapters, checks, data, differences, record
 from fer_teach.cost import multiplications
+from fer_teach.errors import FerTeachError
 
 D = 12
 
@@ -438,16 +440,40 @@ def test_a_backbone_learns_on_whatever_left_it(m):
 
 def test_the_lesson_shows_the_face_and_one_crop_in_training_and_all_else(m):
     faces, plan = data.load("rendered", split="valid").grey().resize(48)[:8], m.PLANS["paper"]
-    index = torch.arange(8)
-    whole, labels = m.face_and_crop(faces, index, None, plan)
+    index, feed = torch.arange(8), m.live(m.SCHEME, plan, one=True)
+    whole, labels = feed(faces, index, None)
     assert whole.shape == (8, 6, 1, plan.size, plan.size)
     assert torch.equal(labels, faces.labels)
-    two, target = m.face_and_crop(faces, index, torch.Generator().manual_seed(1), plan)
+    two, target = feed(faces, index, torch.Generator().manual_seed(1))
     assert two.shape == (8, 2, 1, plan.size, plan.size)
-    whole = m.regions_of(faces, torch.Generator().manual_seed(1), m.SCHEME, plan)[:, 0]
-    assert torch.equal(two[:, 0], whole)
     assert not (two[:, 0] == two[:, 1]).flatten(1).all(1).any()  # a crop is not the whole face
     assert target.shape == (8, len(faces.classes))
+
+
+def test_one_crop_is_one_of_the_five(m, monkeypatch):
+    monkeypatch.setattr(m, "ALTER", None)
+    faces, plan = data.load("rendered", split="valid").grey()[:12], m.PLANS["full"]._replace(hidden=0.0)
+    five = m.regions_of(faces, None, m.SCHEME, plan)
+    both = torch.stack([five, five.flip(-1)])  # half of them are mirrored
+    two = m.regions_of(faces, torch.Generator().manual_seed(3), m.SCHEME, plan, one=True)
+    same = (both[..., 1:, :, :, :] - two[:, 1:]).abs().flatten(3).amax(3) < 1e-5  # (2, 12, 5)
+    assert same.any(0).any(1).all()
+    assert same.any(0).float().argmax(1).unique().numel() > 2  # not always the same place
+
+
+def test_an_unknown_scheme_is_named(m):
+    with pytest.raises(FerTeachError, match="'corner'"):
+        m.regions_of(data.load("rendered", split="valid").grey()[:2], scheme="corner")
+
+
+def test_a_split_is_read_once_by_each_network(m, monkeypatch):
+    read, looks, test = [], {}, types.SimpleNamespace(split="test")
+    monkeypatch.setattr(m, "fitted", lambda *given, **changes: (types.SimpleNamespace(best=changes), None))
+    monkeypatch.setattr(m.evaluation, "predict", lambda *given, **options: read.append(given) or len(read))
+    assert [m.said({}, looks, "quick", 0, test, **c) for c in ({}, {"margin": 0.1})] == [1, 1]  # the usual margin
+    assert m.said({}, looks, "quick", 0, types.SimpleNamespace(split="valid")) == 2
+    assert m.said({}, looks, "quick", 0, test, margin=0.2) == 3
+    assert m.said({}, looks, "quick", 1, test) == 4
 
 
 def test_a_single_region_has_no_biased_loss(m):
@@ -473,9 +499,9 @@ def cell(name):
 @pytest.mark.parametrize(
     ("name", "known"),
     [
-        ("judge", {"prepare", "COPIES", "CLEAN", "clean_faces", "covered_faces"}),
+        ("judge", {"said", "prepare", "COPIES", "CLEAN", "clean_faces", "covered_faces"}),
         ("moves", {"prepare", "COPIES", "CLEAN", "SOME", "MUCH", "SQUARE", "covered_faces", "behind_parts"}),
-        ("protocol", {"prepare", "COPIES", "train_hard"}),
+        ("protocol", {"said", "prepare", "COPIES", "train_hard"}),
     ],
 )
 def test_the_key_of_a_kept_outcome_holds_all_that_it_was_measured_with(name, known):

@@ -114,6 +114,15 @@ def test_only_finite_numbers_are_recorded(begun, value):
         record.record(accuracy=value)
 
 
+def test_a_mean_over_seeds_has_an_interval_and_one_seed_has_none(begun):
+    record.record_mean("three", [0.1, 0.2, 0.3], 50)
+    record.record_mean("one", [0.1], 50)
+    metrics = record.current()["metrics"]
+    assert metrics["three"]["value"] == pytest.approx(0.2)
+    assert metrics["three"]["interval"] == pytest.approx([0.2 - 0.24841, 0.2 + 0.24841], abs=1e-4)  # 4.3 / 10 sqrt 3
+    assert metrics["one"] == {"value": 0.1, "n": 50, "interval": None}
+
+
 def test_what_is_no_record_is_refused(tmp_path):
     (tmp_path / "x.json").write_text('{"schema": 1}')
     with pytest.raises(FerTeachError, match=r"x\.json"):
@@ -123,7 +132,7 @@ def test_what_is_no_record_is_refused(tmp_path):
 def test_drift_missing_and_new_metrics_are_told_apart():
     baseline = {"metrics": {name: {"value": 1.0, "tolerance": 0.1} for name in ("same", "off", "gone")}}
     measured = {"metrics": {"same": {"value": 1.05}, "off": {"value": 1.2}, "extra": {"value": 3.0}}}
-    verdicts = {line.metric: line.verdict for line in record.compare(baseline, measured)}
+    verdicts = {line.metric: line.verdict for line in regress.compare(baseline, measured)}
     assert verdicts == {"same": "ok", "off": "drift", "gone": "missing", "extra": "new"}
 
 
@@ -468,7 +477,7 @@ def test_regress_goes_on_where_a_chapter_cannot_be_compared(tiny_book, monkeypat
 
     (tiny_book / "notebooks" / "06_other.py").write_text((tiny_book / "notebooks" / "07_tiny.py").read_text())
     monkeypatch.setattr(runner, "run", run)
-    drift = record.Drift("exact", 1234.56, 1234.57, 0.0, "drift")
+    drift = regress.Drift("exact", 1234.56, 1234.57, 0.0, "drift")
     monkeypatch.setattr(regress, "lines_for", lambda *_: [drift])
     assert cli.main(["regress", "--out", str(tiny_book)]) == 2
     said = capsys.readouterr()

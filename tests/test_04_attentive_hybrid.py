@@ -451,10 +451,10 @@ def test_a_mirrored_face_gives_mirrored_regions(m, faces):
 def test_it_learns_and_a_kept_training_is_the_same(m, faces, tmp_path):
     few = data.load("rendered", split="train").grey().resize(48)[:256]
     splits = {"train": few, "valid": few}
-    made = m.train(splits, 0, "small", 8, "two-step", tmp_path / "a", **m.HYBRID)
+    made = m.train(splits, 0, "small", 8, "two-step", True, tmp_path / "a", **m.HYBRID)
     losses = [row["train_loss"] for row in made.history]
     assert losses[-1] < 0.7 * losses[0]
-    again = m.train(splits, 0, "small", 8, "two-step", tmp_path / "b", **m.HYBRID)
+    again = m.train(splits, 0, "small", 8, "two-step", True, tmp_path / "b", **m.HYBRID)
     for a, b in zip(made.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(a, b)
 

@@ -133,6 +133,27 @@ def test_ck_sequences_without_points_lose_all_points_with_a_warning(root):
         data.load("ckplus", root, "all", crop="face")
 
 
+def test_held_out_splits_show_each_sequence_once(root):
+    """The frames of a sequence are one reading: counted three times they would make an interval too narrow."""
+    lay.write_ck48(root)
+    parts, whole = data.splits("ckplus", root), data.load("ckplus", root, "test")
+    for split in ("valid", "test"):
+        assert set(parts[split].attributes["frame"].tolist()) == {17}
+        assert len(parts[split].attributes["sequence"].unique()) == len(parts[split])
+    assert len(whole) == 3 * len(parts["test"])
+    assert set(parts["train"].attributes["frame"].tolist()) == {15, 16, 17}
+
+
+def test_the_last_frame_is_taken_of_each_class_of_a_sequence():
+    marks = {"sequence": torch.tensor([4, 4, 4, 7, 7]), "frame": torch.tensor([9, 1, 8, 3, 5])}
+    images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).repeat(1, 1, 4, 4)
+    labels = torch.tensor([2, 0, 2, 1, 1])
+    faces = data.FaceDataset("x", "test", images, labels, ("a", "b", "c"), attributes=marks)
+    assert data.last_frames(faces).images[:, 0, 0, 0].tolist() == [0, 1, 4]
+    plain = data.FaceDataset("x", "test", images, labels, ("a", "b", "c"))
+    assert data.last_frames(plain) is plain
+
+
 # JAFFE and FERG -------------------------------------------------------------------------------------------------------
 
 

@@ -8,12 +8,12 @@ from importlib import import_module
 from fer_teach.data.catalog import SPLITS, check_split, entry, names, places
 from fer_teach.data.dataset import FaceDataset, duplicates, unseen
 from fer_teach.data.emotions import COMMON, common, common_name
-from fer_teach.data.groups import balanced, folds, leave_one_subject_out
+from fer_teach.data.groups import balanced, folds, last_frames, leave_one_subject_out
 from fer_teach.errors import DataError, DataWarning
 
 __all__ = [
     "COMMON", "DataError", "DataWarning", "FaceDataset", "attributes", "balanced", "common", "common_name",
-    "duplicates", "folds", "leave_one_subject_out", "load", "names", "splits", "summary", "unseen",
+    "duplicates", "folds", "last_frames", "leave_one_subject_out", "load", "names", "splits", "summary", "unseen",
 ]  # fmt: skip
 
 
@@ -44,10 +44,12 @@ def splits(name: str, root: str | os.PathLike | None = None, **options) -> dict[
     """Three splits without a common image: "train" to learn, "valid" to choose, "test" once at the end.
 
     The publisher's own where there are three. Where there are two (RAF-DB, SFEW) a tenth of train is held out as valid,
-    and the published other part is the test. Options and errors as `load`.
+    and the published other part is the test. Where the images are frames of sequences (CK+), valid and test hold the
+    last frame of each, see `last_frames`. Options and errors as `load`.
     """
     own = {"official": False} if entry(name).published else {}
-    return {split: load(name, root, split, **own, **options) for split in SPLITS}
+    parts = {split: load(name, root, split, **own, **options) for split in SPLITS}
+    return {split: part if split == "train" else last_frames(part) for split, part in parts.items()}
 
 
 def attributes(name: str, n: int | None = None, seed: int = 0, root: str | os.PathLike | None = None, **options):

@@ -37,6 +37,23 @@ def leave_one_subject_out(dataset: FaceDataset) -> list[Fold]:
     return [_pair(subjects == subject) for subject in np.unique(subjects)]
 
 
+def last_frames(dataset: FaceDataset) -> FaceDataset:
+    """The last frame of every class in every recorded sequence; the data set itself where no sequences are known.
+
+    To test on: frames of one sequence are right or wrong together, so an interval over single frames is too narrow.
+    Sequences are those of attributes["sequence"], int64 (N,), ordered by attributes["frame"].
+    """
+    known = dataset.attributes or {}
+    if "sequence" not in known:
+        return dataset
+    shown = zip(known["sequence"].tolist(), dataset.labels.tolist(), known["frame"].tolist(), strict=True)
+    last: dict = {}
+    for row, (sequence, label, frame) in enumerate(shown):
+        held = last.get((sequence, label))
+        last[sequence, label] = max(held or (frame, row), (frame, row))
+    return dataset[torch.tensor(sorted(row for _, row in last.values()), dtype=torch.int64)]
+
+
 def assign(labels: np.ndarray, groups: Sequence, shares: Sequence[float], seed: int) -> np.ndarray:
     """Part (N,) int64 of each image in 0..len(shares) - 1, every group whole, no part empty, sizes close to `shares`.
 

@@ -1137,7 +1137,7 @@ record(collapsed_sweep_rows=int((short["collapsed"] > 0).sum()), n=len(short))
 # ours, and our labels are one-hot. (The quick profile: 96 originals, fewer epochs, one run.)
 
 # %% tags=["method"]
-def as_reported(lab, seed, runs, epochs=10, count=323):
+def as_reported(lab, seed, runs, epochs, count):
     """FERAtt+Rep+Cls by R2's protocol on lab.originals. Yields after each run the network; it is the same one."""
     order = torch.randperm(len(lab.originals["train"]), generator=torch.Generator().manual_seed(seed))[:count]
     tiny = lab.originals["train"][order]
@@ -1162,7 +1162,8 @@ import warnings
 
 held = test[torch.randperm(len(test), generator=torch.Generator().manual_seed(SEED))[:36]]
 rows = []
-for run, net in enumerate(as_reported(lab, SEED, *((1, 4, 96) if PROFILE == "quick" else (5, 10))), 1):
+usual = [int(claims.get("03_feratt", f"r2-{name}").value) for name in ("beta-runs", "beta-epochs", "ckplus-real-train")]
+for run, net in enumerate(as_reported(lab, SEED, *((1, 4, 96) if PROFILE == "quick" else usual)), 1):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         wrong = evaluation.scores(evaluation.predict(net, held, feed=feed_for("originals")), held.labels, classes)

@@ -1002,9 +1002,8 @@ mixture lose over seeds, but McNemar's test, image by image, does not confirm it
 # %%
 tables.say("full", "rendered", """
 Behind one cell of pooling, eyes and mouth get {mass_trained_1_cells:plain} times the attention that their area alone would give, behind nine cells
-{mass_trained_3_cells:plain} times. Of ten seeds {mass_seeds_at_half_more_1_cells} have one and a half times or more behind one cell,
-{mass_seeds_at_half_more_3_cells} behind nine. So attention gathers where it has to, in most trainings. Does it follow the face before it? One map for all
-faces, the mean, does as well, or nearly. The difference, paired by seed, in shares of the area: {mass_more_than_one_map_1_cells:plain} behind one cell,
+{mass_trained_3_cells:plain} times. So attention gathers where it has to, in most trainings. Does it follow the face before it? One map for all faces, the
+mean, does as well, or nearly. The difference, paired by seed, in shares of the area: {mass_more_than_one_map_1_cells:plain} behind one cell,
 {mass_more_than_one_map_3_cells:plain} behind nine.
 
 Reading the regions in another order costs the two-step fusion {shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}. The

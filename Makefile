@@ -23,6 +23,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@set -o pipefail; install="$(BIN)/python -m pip install -r requirements.lock"; echo "$$install"; \
 	if [ -t 1 ]; then $$install; else $$install | { grep --line-buffered -v '^Requirement already satisfied' || true; }; fi
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@$(BIN)/python scripts/system_libraries.py
 	@touch $@
 
 book: env  ## execute every chapter (quick profile) and publish the book under _build/html

@@ -7,10 +7,10 @@ import math
 from . import record as records
 from .evaluation import paired_seeds
 from .htmltable import Table
-from .tables import Stack, recorded_tables
+from .tables import Stack, recorded_tables, word
 
 
-def show(table: str, by: str, pairs: list[tuple[str, str]], metrics: list[str]) -> Stack:
+def show(table: str, by: str, pairs: list[tuple], metrics: list[str]) -> Stack:
     """Paired differences of a table that `tables.show` recorded, for this run and for the recorded ones.
 
     table: its name; by: the column that names variants; pairs: (a, b) stands for a - b; metrics: shares. Differences
@@ -38,7 +38,7 @@ def _table(rows, by, pairs, metrics, caption) -> Table:
         if any(found.values()):
             cells = {metric.replace("_", " "): _text(value) for metric, value in found.items()}
             seeds = max(value.n for value in found.values() if value)
-            lines.append({"difference": f"{a} - {b}", **cells, "seeds": str(seeds)})
+            lines.append({"difference": f"{word(a)} - {word(b)}", **cells, "seeds": str(seeds)})
     about = (
         "Points, with the 95 % interval over seeds and the p value of the paired t test; above 0 the first is better."
     )

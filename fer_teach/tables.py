@@ -36,8 +36,8 @@ def show(name: str, frame, by: list[str], metrics: list[str], n: int | dict[str,
     """
     n = n if isinstance(n, dict) else dict.fromkeys(metrics, n)
     current = records.current()
-    rows = frame.to_dict(orient="records")
-    records.table(name, [{**row, "n": n} for row in rows])
+    records.table(name, [{**row, "n": n} for row in frame.to_dict(orient="records")])
+    rows = current["tables"][name]  # plain values: None again where pandas made it nan
     tables = [
         _table(
             rows, by, metrics, n, f"This run: {current['profile']} profile, {current['data']['name']}", values, means
@@ -117,7 +117,7 @@ def _table(
             counts_images = metric not in values and metric not in means
             seeds.add(0 if len(known) == 1 and not counts_images else min(len(known), 3))
             cells.append(value(known) if metric in values else share(known, n[metric] if counts_images else None))
-        lines.append([_word(key[0]), *map(_word, key[1:]), *cells, str(len(members))])
+        lines.append([word(key[0]), *map(word, key[1:]), *cells, str(len(members))])
     heads = [*(column.replace("_", " ") for column in (*by, *metrics)), "seeds"]
     shares = [metric for metric in metrics if metric not in values]
     most = max(n[metric] for metric in metrics)
@@ -166,7 +166,8 @@ def _is_number(value) -> bool:
     return value is not None and value == value  # nan differs from itself
 
 
-def _word(value) -> str:
+def word(value) -> str:
+    """A value that names a row, as text."""
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,5 +1,7 @@
 """Proofs of chapter 01, written from the method's description alone and run on the chapter's own method cells."""
 
+import ast
+import builtins
 import math
 from types import SimpleNamespace
 
@@ -481,12 +483,24 @@ def test_a_chapter_without_a_happy_test_face_shows_the_others(m, monkeypatch):
 def test_a_chapter_without_a_turned_test_face_leaves_the_posed_out(m):
     test = data.load("rendered", split="test")
     test = test[test.attributes["yaw"].abs() <= 20][:8]
-    run = {**vars(m), "hard": {"blurred": test}, "test": test, "PROFILE": "quick", "SEEDS": [0]}
-    run["sweep"] = lambda grid, cell: pd.DataFrame({"transform": [None, "image"], "blurred": 0.5, "posed": 0.5})
-    run |= {"record": lambda **_: None, "tables": SimpleNamespace(show=lambda *_, **__: None)}
+    told, run = [], {**vars(m), "hard": {"blurred": test}, "test": test, "PROFILE": "quick", "SEEDS": [0], "SEED": 0}
+    run["sweep"] = lambda grid, cell: pd.DataFrame({"transform": [None, "image"], "seed": 0, "blurred": [0.5, 0.6]})
+    run |= {"record_mean": lambda name, *_: told.append(name), "tables": SimpleNamespace(show=lambda *_, **__: None)}
     (code,) = (cell.source for cell in chapters.cells(NAME) if cell.source.startswith("def robustness"))
     exec(code, run)
     assert list(run["hard"]) == ["blurred"]
+    assert told == ["stn_gain_blurred"]
+
+
+def test_the_cells_of_a_sweep_use_only_what_their_keys_hold(m):
+    """Faces drawn with the run's seed, or chosen by its first network, must not slip into cells of another seed."""
+    for name in ("robustness", "occlusion_size"):
+        (source,) = (cell.source for cell in chapters.cells(NAME) if cell.source.startswith(f"def {name}"))
+        function = ast.parse(source).body[0]
+        own = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        used = chapters.used_names(function) - own - {a.arg for a in function.args.args}
+        allowed = {*vars(m), *dir(builtins), "splits", "test", "classes", "PROFILE", "happy"}
+        assert used <= allowed, used - allowed
 
 
 # Evaluation

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,7 +39,14 @@ def make(tmp_path):
     """make(what this Python can do, user) -> the finished `make env`, what was asked for."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "tools").mkdir()
-    for name in ("Makefile", "scripts/make_venv.sh", "scripts/check_env.py", "requirements.lock", "pyproject.toml"):
+    for name in (
+        "Makefile",
+        "scripts/make_venv.sh",
+        "scripts/check_env.py",
+        "scripts/system_libraries.py",
+        "requirements.lock",
+        "pyproject.toml",
+    ):
         (tmp_path / name).write_text((ROOT / name).read_text())
     for name, text in (("python3", PYTHON), ("id", ID), ("apt-get", APT)):
         (tmp_path / "tools" / name).write_text(text)
@@ -161,3 +169,52 @@ def test_programs_that_call_another_python_are_found(check, tmp_path):
     for called, found in ((here / "python3", False), (there / "python3", True), (tmp_path / "gone" / "python", True)):
         (here / "fer-teach").write_text(f"#!{called}\nimport sys\n")
         assert check.moved(here) == found
+
+
+# OpenCV's libraries
+
+BROKEN = """import os
+if not os.path.exists(os.environ["ASKED"]):
+    raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+"""
+HELPS = '#!/bin/bash\necho "$*" >> "$ASKED"\n'
+
+
+def loading(tmp_path, module, tools):
+    """scripts/system_libraries.py with this cv2 and these programs alone; what it said, what apt was asked."""
+    (tmp_path / "cv2.py").write_text(module)
+    for name, text in tools.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    (tmp_path / "bash").symlink_to("/bin/bash")
+    asked = tmp_path / "asked"
+    told = {"PYTHONPATH": str(tmp_path), "PATH": str(tmp_path), "ASKED": str(asked)}
+    script = [sys.executable, str(ROOT / "scripts/system_libraries.py")]
+    done = subprocess.run(script, env=told, capture_output=True, text=True)
+    return done, asked.read_text() if asked.exists() else ""
+
+
+SUDO = '#!/bin/bash\nshift\n"$@"\n'
+
+
+def test_missing_libraries_of_opencv_are_installed(tmp_path):
+    done, asked = loading(tmp_path, BROKEN, {"apt-get": HELPS, "sudo": SUDO})
+    assert done.returncode == 0, done.stderr
+    assert "install -y -q --no-install-recommends libgl1 libglib2.0-0 libxcb1" in asked
+
+
+def test_where_they_cannot_be_installed_one_sentence_names_them(tmp_path):
+    done, _ = loading(tmp_path, BROKEN, {})
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert "libGL.so.1" in said
+    assert "Install libgl1, libglib2.0-0, libxcb1" in said
+
+
+def test_another_fault_of_opencv_asks_for_no_package(tmp_path):
+    done, asked = loading(tmp_path, 'raise ImportError("numpy is too new")', {"apt-get": HELPS, "sudo": SUDO})
+    assert done.returncode == 1
+    assert asked == ""
+    assert "numpy is too new" in done.stderr
+    assert "libgl1" not in done.stderr

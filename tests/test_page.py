@@ -61,6 +61,13 @@ def test_an_interval_of_shares_ends_at_none_and_all():
     assert tables.value([0.9, 0.99, 0.98]).endswith(", 1.08]")
 
 
+def test_none_among_words_is_one_row_called_none(begun):
+    """pandas makes it nan, which is not equal to itself."""
+    frame = pd.DataFrame([{"way": way, "seed": s, "right": 0.5} for way in (None, "image") for s in range(2)])
+    (table,) = tables.show("ways", frame, ["way"], ["right"], n=50).tables
+    assert [(row["way"], row["seeds"]) for row in table.rows] == [("none", "2"), ("image", "2")]
+
+
 def test_a_mean_over_classes_counts_no_images(begun):
     one = pd.DataFrame([{"way": "a", "seed": 0, "right": 0.8, "precision": 0.7}])
     (table,) = tables.show("one", one, ["way"], ["right", "precision"], n=50, means=["precision"]).tables

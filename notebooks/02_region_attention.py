@@ -661,7 +661,7 @@ def behind_things(train):
     return cover(train.images, train.landmarks, seed=1)[0]
 
 
-def shown(train, index, generator, plan):
+def some_covered(train, index, generator, plan):
     """Those training faces, `plan.things` of them with a thing in front."""
     faces = train[index]
     if not plan.things:
@@ -708,7 +708,7 @@ def prepare(splits, profile, scheme, start, frozen):
             split = landmarks.landmarked(split, always=True)
         cut, every = partial(regions_of, scheme=scheme, plan=PLANS[profile]), torch.arange(len(split))
         if name.startswith("train"):
-            copies = (shown(split, every, generator, PLANS[profile]) for _ in range(COPIES[profile]))
+            copies = (some_covered(split, every, generator, PLANS[profile]) for _ in range(COPIES[profile]))
             maps[name] = [answers(one, cut, trunk, generator) for one in copies]
         else:
             maps[name] = [answers(split, cut, trunk)]
@@ -731,7 +731,7 @@ def live(scheme, plan, one=False):
     def feed(dataset, index, generator):
         if generator is None:
             return regions_of(dataset[index], None, scheme, plan), dataset.labels[index]
-        return regions_of(shown(dataset, index, generator, plan), generator, scheme, plan, one), dataset.soft_labels(index)
+        return regions_of(some_covered(dataset, index, generator, plan), generator, scheme, plan, one), dataset.soft_labels(index)
 
     return feed
 
@@ -820,19 +820,19 @@ DEFAULTS = {
 START = {"quick": "identities", "full": "identities", "paper": "expressions"}
 
 
-def chosen(profile, **changes):
+def choice_of(profile, **changes):
     """All that decides a training but the seed: the profile's choice, and what is changed."""
     usual = DEFAULTS | {"epochs": RECIPES[profile].epochs, "start": START[profile], "frozen": FROZEN[profile]}
     plain = {"scheme": "plain"} if changes.get("variant") == "plain" else {}
     return usual | plain | changes
 
-
+# %% tags=["method"]
 def fitted(splits, looks, profile, seed, **changes):
     """Train a variant, or take the checkpoint that the same training left. Returns (Fit, feed).
 
     looks: a dict that keeps the maps of each scheme, start and depth, made when a training first asks for them.
     """
-    choice = chosen(profile, **changes)
+    choice = choice_of(profile, **changes)
     key = keep(fitted, profile=profile, seed=seed, **choice)
     scheme = choice.pop("scheme")
     which = scheme, choice["start"], choice["frozen"]
@@ -845,11 +845,11 @@ def fitted(splits, looks, profile, seed, **changes):
     feed = reader(look) if choice["frozen"] else live(scheme, PLANS[profile])
     return train(splits, feed, profile, seed=seed, directory=key, **choice), feed
 
-
+# %% tags=["method"]
 def said(splits, looks, profile, seed, held, **changes):
     """Class probabilities (N, C) of a held-out set, one of splits, as the network of `fitted` gives them; read once and kept
     in looks, too."""
-    key = held.split, seed, *sorted(chosen(profile, **changes).items())
+    key = held.split, seed, *sorted(choice_of(profile, **changes).items())
     if key not in looks:
         fit, feed = fitted(splits, looks, profile, seed, **changes)
         looks[key] = evaluation.predict(fit.best, held, feed=feed)

@@ -464,11 +464,11 @@ def test_one_crop_is_one_of_the_five(m, monkeypatch):
 def test_a_share_of_the_training_faces_stands_behind_a_thing(m):
     faces = data.load("rendered", split="train").grey()[:40]
     index, plan = torch.arange(40), m.PLANS["full"]
-    some = m.shown(faces, index, torch.Generator().manual_seed(0), plan).images
+    some = m.some_covered(faces, index, torch.Generator().manual_seed(0), plan).images
     changed = (some != faces.images).flatten(1).any(1)
     assert 0.2 < changed.float().mean() < 0.6
     assert torch.equal(some[changed], m.behind_things(faces)[changed])
-    assert torch.equal(m.shown(faces, index, torch.Generator(), plan._replace(things=0.0)).images, faces.images)
+    assert torch.equal(m.some_covered(faces, index, torch.Generator(), plan._replace(things=0.0)).images, faces.images)
 
 
 def test_an_unknown_scheme_is_named(m):

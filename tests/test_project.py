@@ -1,5 +1,6 @@
 """The project's own papers: one list of packages, one address, a lock without an index, files that fit in a head."""
 
+import ast
 import json
 import os
 import re
@@ -56,6 +57,27 @@ def test_a_file_of_the_package_fits_in_a_head(path):
 def test_a_code_cell_keeps_to_25_lines(chapter):
     long = [c.source for c in chapters.cells(chapter) if c.cell_type == "code" and len(c.source.splitlines()) > 25]
     assert not long, long[0]
+
+
+def top_level(node: ast.AST):
+    """The nodes of a statement that run in the notebook's own space, not in a function or class of it."""
+    yield node
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda | ast.ListComp | ast.GeneratorExp):
+        for inner in ast.iter_child_nodes(node):
+            yield from top_level(inner)
+
+
+@pytest.mark.parametrize("chapter", chapters.names())
+def test_no_cell_takes_the_name_of_a_method(chapter):
+    """Outside tests call method cells by name, and later cells of the page do as well."""
+    methods = {name for node in ast.parse(chapters.method_code(chapter)).body for name in chapters._defined(node)}
+    for cell in chapters.cells(chapter):
+        if cell.cell_type == "code" and "method" not in cell.metadata.get("tags", []):
+            for node in (part for line in ast.parse(cell.source).body for part in top_level(line)):
+                taken = {getattr(node, "name", None)} if isinstance(node, ast.FunctionDef | ast.ClassDef) else set()
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    taken = {node.id}
+                assert not taken & methods, f"{taken} is defined by a method cell"
 
 
 def test_no_module_of_the_package_names_a_chapter():

@@ -681,7 +681,7 @@ def boxes_of(faces, scheme, plan, generator=None):
         raise FerTeachError(f'the scheme is "fixed", "random", "landmark", "dlib", "plain" or "upright", not {scheme!r}')
     return fixed_crops(height, width)[: 5 if scheme == "fixed" else 0]
 
-
+# %% tags=["method"]
 def regions_of(faces, generator=None, scheme="fixed", plan=PLANS["full"], one=False):
     """The regions of some faces: float (B, R, C, H, W). With a generator: altered, partly hidden, half of them mirrored.
     one: only one of the crops, drawn for each face."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import shutil
 import tarfile
 import warnings
@@ -41,8 +43,8 @@ def write_kaggle(folder, icml=False, change=None):
 
 
 def packings():
-    def gz(path):
-        (path.parent / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    def pressed(ending, compress):
+        return lambda path: (path.parent / (path.name + ending)).write_bytes(compress(path.read_bytes()))
 
     def zipped(name, member):
         def pack(path):
@@ -59,7 +61,9 @@ def packings():
         return pack
 
     return {
-        "fer2013.csv.gz": gz,
+        "fer2013.csv.gz": pressed(".gz", gzip.compress),
+        "fer2013.csv.bz2": pressed(".bz2", bz2.compress),
+        "fer2013.csv.xz": pressed(".xz", lzma.compress),
         "fer2013.csv.zip": zipped("fer2013.csv.zip", "fer2013.csv"),
         "archive.zip": zipped("archive.zip", "data/fer2013.csv"),
         "fer2013.tar.gz": tarred("fer2013.tar.gz", "fer2013/fer2013.csv"),
@@ -180,7 +184,9 @@ def test_text_that_is_no_table(tmp_path):
     refused(tmp_path, "fer2013.csv", "not a text file")
 
 
-@pytest.mark.parametrize("name", ["fer2013.csv.gz", "fer2013.csv.zip", "fer2013.tar.gz"])
+@pytest.mark.parametrize(
+    "name", ["fer2013.csv.gz", "fer2013.csv.bz2", "fer2013.csv.xz", "fer2013.csv.zip", "fer2013.tar.gz"]
+)
 def test_archive_cut_off(tmp_path, name):
     table, _ = write_kaggle(tmp_path)
     packings()[name](table)

@@ -33,7 +33,7 @@ class Entry:
     published: tuple[str, ...] = ()  # the labelled parts where there are two; `fer_teach.data.splits` makes three
 
 
-_FER2013_CSV = "fer2013.csv or icml_face_data.csv (plain, .gz, .zip or .tar.gz)"
+_FER2013_CSV = "fer2013.csv or icml_face_data.csv (plain, .gz, .bz2, .xz, .zip or .tar.gz)"
 _FER2013_ACCESS = (
     "Kaggle, after signing in and accepting the competition's rules: "
     "kaggle.com/competitions/challenges-in-representation-learning-facial-expression-recognition-challenge"

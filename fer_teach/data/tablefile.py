@@ -1,7 +1,8 @@
-"""Tables of comma-separated values, plain or inside .gz, .zip or .tar (also compressed), read row by row."""
+"""Tables of comma-separated values, plain, compressed (.gz, .bz2, .xz), or in a .zip or .tar, read row by row."""
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
@@ -17,7 +18,8 @@ from pathlib import Path, PurePosixPath
 from fer_teach.errors import DataError
 
 TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
-_ARCHIVES = (".gz", ".zip", *TAR)
+_COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_ARCHIVES = (*_COMPRESSED, ".zip", *TAR)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class TableFile:
             with tarfile.open(self.path) as archive:
                 yield archive.extractfile(self.member)
         else:
-            with gzip.open(self.path) if self.path.suffix.lower() == ".gz" else open(self.path, "rb") as stream:
+            with _COMPRESSED.get(self.path.suffix.lower(), open)(self.path, "rb") as stream:
                 yield stream
 
     def header(self) -> list[str]:
@@ -137,7 +139,7 @@ def find_table(places: list[Path], names: tuple[str, ...]) -> TableFile | None:
 def _as_table(path: Path, names: tuple[str, ...]) -> TableFile | None:
     lower = path.name.lower()
     if not lower.endswith((".zip", *TAR)):
-        plain = lower.removesuffix(".gz")
+        plain = lower.removesuffix(next(filter(lower.endswith, _COMPRESSED), ""))
         return TableFile(path) if plain in names or plain + ".csv" in names else None
     try:
         if lower.endswith(".zip"):

@@ -642,7 +642,7 @@ on shifted, {stn_gain_occluded:points} on covered ones and {stn_gain_posed:point
 {theta_spread_upright} on average, on turned ones by {theta_spread_rotated}; to undo those turns it would have to be about 0.15.
 
 *Happy means mouth*: of happy faces that one network reads right, the square's map peaks in the mouth for {happy_occlusion_hits_mouth}, the gradient's for
-{happy_gradient_hits_mouth}; a random point would for {happy_gradient_area_of_mouth:%}.
+{happy_gradient_hits_mouth}.
 """)
 
 # %% [markdown]

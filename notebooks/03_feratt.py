@@ -960,8 +960,8 @@ figures.embeddings(spaces, held.labels, classes)
 # %% [markdown]
 # ## How much picture does the classifier need?
 #
-# R2 averaged the drawn image down to 4, 8, 16 or 32 pixels; elsewhere we use 32. All sweeps train for so short a time that some rows lie near a constant
-# answer: compare rows within a table, and each with the share of the most frequent class, which such an answer scores.
+# R2 averaged the drawn image down to 4, 8, 16 or 32 pixels; elsewhere we use 32. Sweeps train for a shorter time than the
+# rows of the models: compare rows within a table, and each with the share of the most frequent class, which a constant answer scores.
 
 # %% tags=["method"]
 def reading(lab, network, seed, filters=32):

@@ -37,6 +37,7 @@ SEED = 0
 import itertools
 import math
 from dataclasses import replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -337,8 +338,14 @@ figures.confusion(scored.confusion, classes, f"{100 * scored.accuracy:.1f} % of 
 # mean over the faces, its bar one standard deviation to each side. A dot away from zero is a change made to *every* face, which a convolution could have
 # learned as well.
 
+# %% tags=["method"]
+@cache
+def harder_copies(test, seed):
+    """The test faces in each of KINDS, a FaceDataset each; made once."""
+    return {kind: replace(test, images=harder(test.images, kind, seed)) for kind in KINDS}
+
 # %% mystnb={"image": {"alt": "Two panels of dots with bars: how far the six numbers of theta lie from the identity for upright, rotated, shifted and occluded faces. Before training all are zero. After training they are not; the bars show how much they differ from face to face."}}
-hard = {kind: replace(test, images=harder(test.images, kind, SEED)) for kind in KINDS}
+hard = {**harder_copies(test, SEED)}
 with torch.no_grad():
     shown = {kind: training.normalise(split.images[:300]) for kind, split in hard.items()}
     before = {kind: SpatialTransformer()(images)[1] for kind, images in shown.items()}
@@ -361,8 +368,7 @@ def posed_of(test):
 # %%
 def robustness(transform, seed, drawn):
     network = fitted(splits, PROFILE, seed, transform=transform, epochs=SIDE[PROFILE]).best
-    changed = {kind: replace(test, images=harder(test.images, kind, drawn)) for kind in KINDS}
-    return {kind: evaluation.accuracy(network, split) for kind, split in {**changed, **posed_of(test)}.items()}
+    return {kind: evaluation.accuracy(network, split) for kind, split in {**harder_copies(test, drawn), **posed_of(test)}.items()}
 
 hard |= posed_of(test)
 variants = [None, "image"] if PROFILE == "quick" else [None, "image", "features"]

@@ -1124,9 +1124,9 @@ print(f"{right} of {size}: {100 * right / size:.1f} %, interval {100 * low:.1f} 
 
 # %%
 swept = {"models": compared, "feature map": by_size, "filters": by_filters, "Beta": by_beta, "sigma": by_sigma}
-usual = [by_size["size"] == 32, by_filters["filters"] == 32, by_beta["beta"] == "", by_sigma["sigma"] == "0.5"]  # these stand under Beta
 constant = max(counts.values()) / len(scenes["test"])
-short = pandas.concat([frame[~same] for frame, same in zip([*swept.values()][1:], usual, strict=True)])
+others = by_size[by_size["size"] != 32], by_filters[by_filters["filters"] != 32], by_sigma[by_sigma["sigma"] != "0.5"]
+short = pandas.concat([by_beta, *others])  # the usual setting stands in all four tables and counts once
 record(sweep_rows_below_a_constant_answer=int((short["test_accuracy"] <= constant).sum()), sweep_rows=len(short))
 record(collapsed_sweep_rows=int((short["collapsed"] > 0).sum()), n=len(short))
 {name: f"{int((frame['collapsed'] > 0).sum())} of {len(frame)}" for name, frame in swept.items()}

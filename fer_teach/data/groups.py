@@ -46,12 +46,10 @@ def last_frames(dataset: FaceDataset) -> FaceDataset:
     known = dataset.attributes or {}
     if "sequence" not in known:
         return dataset
-    shown = zip(known["sequence"].tolist(), dataset.labels.tolist(), known["frame"].tolist(), strict=True)
-    last: dict = {}
-    for row, (sequence, label, frame) in enumerate(shown):
-        held = last.get((sequence, label))
-        last[sequence, label] = max(held or (frame, row), (frame, row))
-    return dataset[torch.tensor(sorted(row for _, row in last.values()), dtype=torch.int64)]
+    sequences, labels = known["sequence"].tolist(), dataset.labels.tolist()
+    rows = torch.argsort(known["frame"], stable=True).tolist()
+    last = {(sequences[row], labels[row]): row for row in rows}  # a later frame takes an earlier one's place
+    return dataset[torch.tensor(sorted(last.values()), dtype=torch.int64)]
 
 
 def assign(labels: np.ndarray, groups: Sequence, shares: Sequence[float], seed: int) -> np.ndarray:

@@ -9,11 +9,13 @@ from fer_teach.data.catalog import SPLITS, check_split, entry, names, places
 from fer_teach.data.dataset import FaceDataset, duplicates, unseen
 from fer_teach.data.emotions import COMMON, common, common_name
 from fer_teach.data.groups import balanced, folds, last_frames, leave_one_subject_out
+from fer_teach.data.hard_lists import hard_lists
 from fer_teach.errors import DataError, DataWarning
 
 __all__ = [
     "COMMON", "DataError", "DataWarning", "FaceDataset", "attributes", "balanced", "common", "common_name",
-    "duplicates", "folds", "last_frames", "leave_one_subject_out", "load", "names", "splits", "summary", "unseen",
+    "duplicates", "folds", "hard_lists", "last_frames", "leave_one_subject_out", "load", "names", "splits",
+    "summary", "unseen",
 ]  # fmt: skip
 
 

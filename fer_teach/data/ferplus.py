@@ -45,15 +45,8 @@ def load(
     3,574. votes: all ten counts as published, before any rule.
     Errors: DataError naming file and row; where no image is left.
     """
-    if rule not in RULES:
-        raise DataError(f"Unknown rule {rule!r} for ferplus. Rules: {', '.join(RULES)}.")
-    if not isinstance(min_votes, int) or not 0 <= min_votes <= RATERS:
-        raise DataError(f"min_votes must be a whole number in 0..{RATERS}, not {min_votes!r}.")
-    images, votes, source = _read(places, split)
-    labels = decide(votes, rule, drop_single_votes, min_votes)
+    images, votes, _, labels = _decided(places, split, rule, drop_single_votes, min_votes)
     keep = labels >= 0
-    if not keep.any():
-        raise DataError(f"{source}: none of the {len(votes):,} images of split {split!r} has a winner by this rule.")
     images = images if keep.all() else images[keep]
     classes = (*CLASSES, "unknown") if rule == "all" else CLASSES
     return FaceDataset(
@@ -64,6 +57,25 @@ def load(
         classes,
         votes=torch.from_numpy(votes[keep]),
     )
+
+
+def file_names(places: list[Path], split: str, rule="majority", drop_single_votes=True, min_votes=0) -> list[str]:
+    """The file names, such as "fer0032220.png", of the images that `load` gives, in its order."""
+    _, _, names, labels = _decided(places, split, rule, drop_single_votes, min_votes)
+    return [name for name, label in zip(names, labels, strict=True) if label >= 0]
+
+
+def _decided(places: list[Path], split: str, rule: str, drop_single_votes: bool, min_votes: int):
+    """A whole split: images uint8 (N, 48, 48), votes int64 (N, 10), file names, labels as `decide` gives them."""
+    if rule not in RULES:
+        raise DataError(f"Unknown rule {rule!r} for ferplus. Rules: {', '.join(RULES)}.")
+    if not isinstance(min_votes, int) or not 0 <= min_votes <= RATERS:
+        raise DataError(f"min_votes must be a whole number in 0..{RATERS}, not {min_votes!r}.")
+    images, votes, names, source = _read(places, split)
+    labels = decide(votes, rule, drop_single_votes, min_votes)
+    if not (labels >= 0).any():
+        raise DataError(f"{source}: none of the {len(votes):,} images of split {split!r} has a winner by this rule.")
+    return images, votes, names, labels
 
 
 def decide(votes: np.ndarray, rule: str, drop_single_votes: bool = True, min_votes: int = 0) -> np.ndarray:
@@ -112,8 +124,8 @@ def _tables(places: list[Path]) -> tuple[TableFile, TableFile]:
     return images, votes
 
 
-def _read(places: list[Path], split: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Images uint8 (N, 48, 48), votes int64 (N, 10), and where they came from."""
+def _read(places: list[Path], split: str) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+    """Images uint8 (N, 48, 48), votes int64 (N, 10), file names, and where they came from."""
     root = _folders(places)
     if root is None and kaggle.find(places) is None:
         root = _folders(unpacked(places, FOLDERS["train"]))
@@ -128,7 +140,7 @@ def _read(places: list[Path], split: str) -> tuple[np.ndarray, np.ndarray, str]:
     names, votes, rows = _read_labels(table)
     warn_unlisted(folder, names, table.path)
     warn_count("ferplus", split, len(names), table)
-    return grey_images(f"ferplus-{split}", folder, names, table.path, rows, kaggle.SIZE), votes, str(table)
+    return grey_images(f"ferplus-{split}", folder, names, table.path, rows, kaggle.SIZE), votes, names, str(table)
 
 
 def _read_labels(table: TableFile) -> tuple[list[str], np.ndarray, list[int]]:
@@ -151,7 +163,7 @@ def _read_labels(table: TableFile) -> tuple[list[str], np.ndarray, list[int]]:
     return names, np.array(votes, np.int64), rows
 
 
-def _read_tables(images: TableFile, votes: TableFile, split: str) -> tuple[np.ndarray, np.ndarray, str]:
+def _read_tables(images: TableFile, votes: TableFile, split: str) -> tuple[np.ndarray, np.ndarray, list[str], str]:
     """Both tables have the same row order; a blank image name marks a removed image."""
     pixels = kaggle.read(images)
     names, counts = [], []
@@ -175,7 +187,7 @@ def _read_tables(images: TableFile, votes: TableFile, split: str) -> tuple[np.nd
     if not chosen.any():
         raise kaggle.empty_split(images, split, pixels["usage"])
     kaggle.warn_short(images, split, pixels["usage"])
-    return pixels["images"][chosen], counts[chosen], str(votes)
+    return pixels["images"][chosen], counts[chosen], list(np.array(names)[chosen]), str(votes)
 
 
 def _check_order(images: TableFile, votes: TableFile, happy: np.ndarray) -> None:

@@ -58,6 +58,12 @@ def load(
     return load_official(found, split, form("rafdb", size, 3, fit), held, official, test="test")
 
 
+def file_names(places: list[Path], split: str) -> list[str]:
+    """The file names, such as "test_0001_aligned.jpg", of the published "train" or "test", in the order of `load`."""
+    found = scan(places)
+    return [PurePosixPath(file).name for file, part in zip(found.files, found.parts, strict=True) if part == split]
+
+
 def find(places: list[Path]) -> str:
     """The folder or archive that `load` would read. Errors: DataError where there is none."""
     return str(scan(places).tree.root)

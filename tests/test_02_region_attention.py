@@ -403,14 +403,14 @@ def test_the_crop_that_is_covered_most_is_found(m):
 
 
 def test_falling_attention_is_seen_where_it_falls(m):
-    def attended(mu):
-        mu = torch.tensor([mu])
-        return m.Attended(torch.zeros(1, 2), mu, torch.ones_like(mu), torch.zeros(1, 4))
+    def attended(mu, nu):
+        return m.Attended(torch.zeros(1, 2), torch.tensor([mu]), torch.tensor([nu]), torch.zeros(1, 4))
 
-    before, after = attended([0.5, 0.5, 0.5]), attended([0.5, 0.4, 0.1])
-    for region, mu_falls, share_falls in ((1, True, False), (2, True, True)):
+    before = attended([0.5, 0.5, 0.5], [0.6, 0.6, 0.6])
+    after = attended([0.5, 0.4, 0.1], [0.5, 0.6, 0.6])
+    for region, falls in ((0, [False, True, False]), (1, [True, False, False]), (2, [True, False, True])):
         fell = m.attention_falls(before, after, torch.tensor([region]))
-        assert [bool(f) for f in fell] == [mu_falls, share_falls]
+        assert [bool(f) for f in fell] == falls
 
 
 @pytest.mark.parametrize("profile", ["quick", "full", "paper"])

@@ -281,6 +281,31 @@ def test_words_alone_teach_the_place_and_shuffled_words_do_not(m, learned):
     assert looks["healthy"]["inside"] > 5 * looks["shuffled labels"]["inside"]
 
 
+def test_a_window_finds_where_most_attention_lies_around(m):
+    maps = torch.zeros(1, 64, 64)
+    maps[0, 10, 10] = 3  # one sharp peak, and a broad hill beside it
+    maps[0, 40:48, 30:50] = 1
+    assert maps.flatten().argmax() == 10 * 64 + 10
+    down, right = divmod(int(m.smoothed(maps, 5.0).flatten().argmax()), 64)
+    assert 42 <= down <= 45
+    assert 37 <= right <= 42
+    assert m.smoothed(maps, 0.0) is maps
+
+
+def test_faces_and_masks_move_together_each_in_its_own_way(m):
+    images = torch.zeros(40, 1, 64, 64, dtype=torch.uint8)
+    images[:, 0, 30:34, 28:36] = 255
+    split = data.FaceDataset("some", "test", images, torch.zeros(40, dtype=torch.long), ("a",))
+    index = torch.arange(5, 40)
+    moved, masks, rows = m.moved_about(split, {"mouth": images[index, 0] > 0}, index)
+    assert torch.equal(moved.images[:, 0] > 0, masks["mouth"])
+    assert len(rows) == len(moved) == 35
+    corners = {tuple(mask.nonzero()[0].tolist()) for mask in masks["mouth"]}
+    assert len(corners) > 25
+    assert all(abs(down - 30) <= 8 and abs(right - 28) <= 8 for down, right in corners)
+    assert (masks["mouth"].sum((1, 2)) == 32).all()
+
+
 def test_a_touched_cell_counts_where_its_centre_is_outside(m):
     found = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
     split = data.FaceDataset("one", "test", found, torch.zeros(1, dtype=torch.long), ("a",))

@@ -1270,9 +1270,10 @@ tables.Stack([claims.table("02_region_attention", group) for group in ("Accuracy
 tables.say("full", "rendered", """
 On the book's own faces the **full network** reads {full_all} of the test images right, **mean pooling** {mean_all}, and the **plain network** of the same
 cost {plain_all}; of the hard ones {full_hard}, {mean_hard} and {plain_hard}; of faces behind a hand, mask, scarf or object {full_covered}, {mean_covered}
-and {plain_covered}. Where a thing hides more than 30 per cent of a crop, that crop's μ fell in {mu_behind_a_thing_falls} of the pairs and its share
-of the pool in {share_behind_a_thing_falls}; where a square hides a part of the face, in {mu_behind_a_square_falls} and {share_behind_a_square_falls}.
-Where μ falls and the share does not, the products μν of the other regions fell as much, or the region's own ν rose: the pool did not leave what is
+and {plain_covered}. Where a thing hides more than 30 per cent of a crop, that crop's μ fell in {mu_behind_a_thing_falls} of the pairs, its ν in
+{nu_behind_a_thing_falls} and its share of the pool in {share_behind_a_thing_falls}; where a square hides a part of the face, in
+{mu_behind_a_square_falls}, {nu_behind_a_square_falls} and {share_behind_a_square_falls}. So μ distrusts what is hidden. ν follows behind squares, but not
+behind things, and the share needs both: where ν stays, or the other regions lose as much, the pool does not leave what is
 hidden. Recall of contempt is {recall_contempt}, of disgust {recall_disgust}, of fear {recall_fear}.
 """)
 

@@ -692,19 +692,16 @@ def point(part, fault, seed, word, begin):
 
 # %%
 rows = []
-for part in PARTS if pointed else ():
-    rate, n = one_place(moved[1][part]), int(moved[1][part].flatten(1).any(1).sum())
-    record(**{f"{part}_moved_hits_one_place": rate}, n=n, interval=evaluation.wilson(round(rate * n), n))
-    rows.append({"Part": part, "Measure": "hits, moved", "chance": "", "one place": f"{100 * rate:.1f} %", "n": f"{n:,}"})
-for part, metric in product(PARTS if pointed else (), ("hits", "touches")):
-    mask = pointed[part][pointed[part].flatten(1).any(1)].float()
-    chance = (F.adaptive_max_pool2d(mask, 16) if metric == "touches" else mask).mean()
-    rates = {"chance": chance, "one_place": one_place(mask, metric == "touches")}
+kinds = {"hits": (pointed, False), "moved_hits": (moved[1], False), "touches": (pointed, True)} if pointed else {}
+for part, (metric, (masks, touch)) in product(PARTS, kinds.items()):
+    mask = masks[part][masks[part].flatten(1).any(1)].float()
+    chance = (F.adaptive_max_pool2d(mask, 16) if touch else mask).mean()
+    rates = {"chance": chance, "one_place": one_place(mask, touch)}
     for name, rate in rates.items():
         interval = evaluation.wilson(round(float(rate) * len(mask)), len(mask)) if name == "one_place" else None
         record(**{f"{part}_{metric}_{name}": rate}, n=len(mask), interval=interval)
     cells = {name.replace("_", " "): f"{100 * rate:.1f} %" for name, rate in rates.items()}
-    rows.append({"Part": part, "Measure": metric, **cells, "n": f"{len(mask):,}"})
+    rows.append({"Part": part, "Measure": metric.replace("_", " "), **cells, "n": f"{len(mask):,}"})
 without = Table("Without a map", f"Shares of the test faces of {weak['test'].name} on which the part is seen.", rows)
 display(without if rows else "dlib finds no face on the test images, so nothing can be said here about where the maps point.")
 

@@ -691,6 +691,15 @@ def test_what_the_page_says_about_landmarks_stands_in_its_record():
     assert differences.differences(whole + straight, "variant", "full", "plain", "all").high < 0
 
 
+def test_what_the_page_says_about_mu_and_nu_stands_in_its_record():
+    """Behind things and squares mu falls, in more than half of the pairs; nu does behind squares alone."""
+    metrics = record.result("02_region_attention", "full", "rendered")["metrics"]
+    for kind in ("thing", "square"):
+        assert metrics[f"mu_behind_a_{kind}_falls"]["interval"][0] > 0.5
+    assert metrics["nu_behind_a_square_falls"]["interval"][0] > 0.5
+    assert metrics["nu_behind_a_thing_falls"]["interval"][0] < 0.5
+
+
 def test_what_the_page_says_about_photographs_stands_in_its_record():
     """On FERPlus the share of what is hidden falls, in more than half of the pairs, and its mu does not."""
     metrics = record.result("02_region_attention", "paper", "ferplus")["metrics"]

@@ -588,6 +588,7 @@ def pointing(generator, split, part, masks, index):
     touches = evaluation.pointing_game(F.adaptive_avg_pool2d(read, 16), covered)
     return {"hits": evaluation.pointing_game(read, masks[part]), "touches": touches, "inside": inside.item()}
 
+# %% tags=["method"]
 def one_place(mask, touch=False):
     """How often the one pixel (or cell) that suits these faces best lies in (or touches) their mask, bool (N, 64, 64): no map at all."""
     shown = mask[mask.flatten(1).any(1)].float()

@@ -1341,6 +1341,7 @@ the one logged epoch of the mouth shows another number. Ours, on clear cases of 
 generators; the one point that suits these faces best in {eyes_hits_one_place} and {mouth_hits_one_place}. The highest cell touches them in
 {eyes_map_touches} and {mouth_map_touches}. Such cells hold {eyes_map_inside} and {mouth_map_inside} of the attention. On the gallery the highest point
 lies in them in {transfer_eyes_hits} and {transfer_mouth_hits}, and the highest cell touches them in {transfer_eyes_touches} and {transfer_mouth_touches}.
+(This record is older than `WINDOW` and than the cut of the gallery: it read the mouth's map without one, and smaller faces.)
 
 **The parts**, over ten seeds. With equal weights the network reads {accuracy_weights_fixed} of the expressions right, with learned weights
 {accuracy_weights_learned}, the wider global branch {accuracy_global_wider}, the linear machine on edges {classic_accuracy}. Equal weights gain

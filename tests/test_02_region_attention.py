@@ -701,8 +701,9 @@ def test_what_the_page_says_about_mu_and_nu_stands_in_its_record():
 
 
 def test_what_the_page_says_about_photographs_stands_in_its_record():
-    """On FERPlus the share of what is hidden falls, in more than half of the pairs, and its mu does not."""
+    """On FERPlus the share and the nu of what is hidden fall, in more than half of the pairs, and its mu does not."""
     metrics = record.result("02_region_attention", "paper", "ferplus")["metrics"]
     for kind in ("thing", "square"):
         assert metrics[f"share_behind_a_{kind}_falls"]["interval"][0] > 0.5
+        assert metrics[f"nu_behind_a_{kind}_falls"]["interval"][0] > 0.5
         assert metrics[f"mu_behind_a_{kind}_falls"]["interval"][1] < 0.5

@@ -12,10 +12,10 @@ from .htmltable import Table
 
 
 class Stack:
-    """Several tables, one under another."""
+    """Several tables, one under another; a Stack among them stands for its own."""
 
-    def __init__(self, tables: list[Table]):
-        self.tables = tables
+    def __init__(self, tables: list[Table | Stack]):
+        self.tables = [table for given in tables for table in (given.tables if isinstance(given, Stack) else [given])]
 
     def _repr_html_(self) -> str:
         return "".join(table._repr_html_() for table in self.tables)

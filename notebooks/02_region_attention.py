@@ -123,7 +123,8 @@ figures.landmarks_on(shown, [landmarks.detect(image) for image in shown])
 uncovered = ~gallery.attributes["occluded"]
 seen, points, found = gallery[uncovered], points[uncovered], found[uncovered]
 eyes = (seen.landmarks[:, 36] - seen.landmarks[:, 45]).norm(dim=1)  # (N,) between the outer corners
-error = ((points - seen.landmarks).norm(dim=2).mean(1) / eyes)[found]  # the eyes' distance as the picture shows it
+distance = (points - seen.landmarks).norm(dim=2).mean(1) / eyes  # (N,); the eyes' distance is that in the picture
+error = distance[found]
 record(dlib_found=found.float().mean(), n=len(found), interval=evaluation.wilson(int(found.sum()), len(found)))
 record(landmark_error=error.mean(), n=len(error), interval=evaluation.bootstrap(error.numpy()))
 print(f"found {found.float().mean():.3f} of {len(found)}; mean error {error.mean():.3f} of the eyes' distance")
@@ -138,7 +139,6 @@ pose, aside = head_pose(points), seen.attributes["yaw"].abs()
 wrong = {name: (getattr(pose, name) - seen.attributes[name]).abs() for name in ("yaw", "pitch", "roll")}
 record(**{f"{name}_error": off[found].mean() for name, off in wrong.items()}, n=int(found.sum()))
 print({name: f"off by {off[found].mean():.1f} degrees on average" for name, off in wrong.items()})
-distance = (points - seen.landmarks).norm(dim=2).mean(1) / eyes
 for low, high in ((0, 15), (15, 30), (30, 45), (45, 90)):
     band = (aside >= low) & (aside < high)
     among = f"{int((band & found).sum())} of {int(band.sum())} found"
@@ -1036,9 +1036,9 @@ def moves(seed):
     before = network(answered(test[rows[: SOME[PROFILE]]], PROFILE))
     hidden = enumerate(behind_parts(test, PROFILE), 1)
     squares = [attention_falls(before, network(x), torch.full((len(x),), k)) for k, x in hidden]
-    behind = {"thing": things, "square": [torch.cat(part) for part in zip(*squares, strict=True)]}
-    kinds = enumerate(("mu", "nu", "share"))
-    fell = {f"{name}_behind_a_{what}": parts[i] for i, name in kinds for what, parts in behind.items()}
+    behind = {"thing": things, "square": map(torch.cat, zip(*squares, strict=True))}
+    named = ((what, zip(("mu", "nu", "share"), of, strict=True)) for what, of in behind.items())
+    fell = {f"{name}_behind_a_{what}": values for what, parts in named for name, values in parts}
     fell |= {f"mu_behind_square_{k}": mu for k, (mu, *_) in enumerate(squares, 1)}
     return {name: values.float().mean() for name, values in fell.items()}
 
@@ -1090,7 +1090,7 @@ figures.sliders(slide, alt, down=(0.2, 0.8, 0.2, 0.4))
 #
 # It makes the face fill the picture, so the rival gets alignment and zoom in one.
 
-# %% mystnb={"image": {"alt": "Six test faces, in the upper row as they are, in the lower row straightened: eyes level, the head in the middle and filling the picture."}}
+# %% mystnb={"image": {"alt": "Six faces of the gallery, in the upper row as they are, in the lower row straightened: eyes level, the head in the middle and filling the picture."}}
 tilted = seen.attributes["roll"].abs().argsort(descending=True)[:6]
 raw = seen.images[tilted]
 straight = upright(raw.float(), seen.landmarks[tilted]).round().byte()
@@ -1219,7 +1219,7 @@ figures.confusion(hard_scored.confusion, classes, title)
 
 # %%
 both = [("confusion_all", scored), ("confusion_hard", hard_scored)]
-tables.Stack([table for name, of in both for table in tables.confusion(name, of.confusion, classes).tables])
+tables.Stack([tables.confusion(name, of.confusion, classes) for name, of in both])
 
 # %% [markdown]
 # The intervals above hold the luck of the seeds, not the luck of these test images. McNemar's test asks about that: on the same images and one seed, which
@@ -1227,19 +1227,20 @@ tables.Stack([table for name, of in both for table in tables.confusion(name, of.
 
 # %%
 against = {f"full : {other}": ({"variant": "full"}, {"variant": other}) for other in ("mean", "plain")}
-against_upright = {"full : upright": ({"scheme": SCHEME, "variant": "full"}, {"scheme": "upright"})}
+frames = [(variants, against)]
+if "upright" in set(by_scheme["scheme"]):
+    frames.append((by_scheme, {"full : upright": ({"scheme": SCHEME, "variant": "full"}, {"scheme": "upright"})}))
 stacks = []
 for name in ("all", "hard"):
     tested = []
-    for frame, sides in ((variants, against), (by_scheme, against_upright)):
-        if frame is variants or "upright" in set(by_scheme["scheme"]):
-            tested += contrasts.pairs(frame.assign(right=frame[f"right_{name}"]), sides, counted[name])
-    tested = [row | {"contrast": f"{row['contrast']}, {name}"} for row in tested]
+    for frame, choices in frames:
+        sides = {f"{contrast}, {name}": pair for contrast, pair in choices.items()}
+        tested += contrasts.pairs(frame.assign(right=frame[f"right_{name}"]), sides, counted[name])
     stacks.append(contrasts.show(f"contrasts_{name}", tested))
     if PROFILE != "quick":  # there a p value is mere luck
         pvalues = {row["contrast"]: row["pvalue"] for row in tested if row["seed"] == SEED}
         record(**{f"mcnemar_{name}": pvalues[f"full : plain, {name}"]}, n=counted[name])
-tables.Stack([table for stack in stacks for table in stack.tables])
+tables.Stack(stacks)
 
 # %% [markdown]
 # Is the report's weak pair, disgust and fear, weakest here?

@@ -909,7 +909,7 @@ figures.confusion(scored["scenes"].confusion, classes, f"scenes: {100 * scored['
 figures.confusion(scored["originals"].confusion, classes, f"originals: {100 * scored['originals'].accuracy:.1f} % of {scored['originals'].n}")
 
 # %%
-tables.Stack([t for where in scored for t in tables.confusion(f"confusion_{where}", scored[where].confusion, classes).tables])
+tables.Stack([tables.confusion(f"confusion_{where}", scored[where].confusion, classes) for where in scored])
 
 # %% [markdown]
 # ```{admonition} Defect: axes swapped

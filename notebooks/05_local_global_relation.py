@@ -51,7 +51,7 @@ from torch import nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from fer_teach import claims, contrasts, data, evaluation, figures, landmarks, tables, training
-from fer_teach.augment import shifted
+from fer_teach.augment import move, shifted
 from fer_teach.devices import on_fastest
 from fer_teach.errors import FerTeachError
 from fer_teach.faces.pack import SPLITS as RENDERED
@@ -598,17 +598,12 @@ def moved_about(split, masks, index, reach=8):
     """Faces `index` of a split and their masks, each face moved by its own whole numbers of pixels, up to reach; the rim is repeated.
 
     Returns (split, masks, index) for `pointing`. The moves are the same in every call."""
-    draw = torch.Generator().manual_seed(0)
-    down, right = torch.randint(-reach, reach + 1, (2, len(index)), generator=draw)
-
-    def move(pictures):
-        wide = F.pad(pictures.float(), (reach,) * 4, mode="replicate")
-        height, width = pictures.shape[-2:]
-        corners = zip(wide, (reach - down).tolist(), (reach - right).tolist(), strict=True)
-        return torch.stack([w[:, top : top + height, left : left + width] for w, top, left in corners]).to(pictures.dtype)
-
-    faces = replace(split[index], images=move(split.images[index]))
-    return faces, {part: move(mask[:, None].byte())[:, 0].bool() for part, mask in masks.items()}, torch.arange(len(index))
+    down, right = torch.randint(-reach, reach + 1, (2, len(index)), generator=torch.Generator().manual_seed(0))
+    theta = torch.eye(2, 3).repeat(len(index), 1, 1)
+    theta[:, :, 2] = -2 * torch.stack([right / split.size[1], down / split.size[0]], 1)  # from where each pixel comes
+    images = move(split.images[index].float(), theta).round().byte()
+    masks = {part: move(mask[:, None].float(), theta)[:, 0] > 0.5 for part, mask in masks.items()}
+    return replace(split[index], images=images), masks, torch.arange(len(index))
 
 # %% [markdown]
 # ### Which word?
@@ -656,13 +651,13 @@ WORD = {part: word for part, (word, _) in own.items()}  # of the tests of this s
 lessons = {part: {name: weak_split(split, part, LESSONS, SEED, word=WORD[part]) for name, split in weak.items()} for part in PARTS}
 fits = {part: learn(weak, rendered, PROFILE, part, *own[part], SEED) for part in PARTS}
 generators = tuple(Views(learn(weak, rendered, PROFILE, part, *best[part], SEED)[0].best) for part in PARTS)  # eyes, mouth: of the second stage
-for part, name in product(PARTS, ("valid", "test")):
-    asked, right = lessons[part][name], []
-    for seed in SEEDS:
-        said = evaluation.predict(Views(learn(weak, rendered, PROFILE, part, *own[part], seed)[0].best), asked).argmax(1)
-        right.append((said == asked.labels).float().mean().item())
-    record_rate(f"{part}_word_accuracy" + "_test" * (name == "test"), right, len(asked))
-    print(f"{part}, {name}: {100 * np.mean(right):.1f} % of {len(asked)} words right, {len(right)} seeds")
+for part in PARTS:
+    models = [Views(learn(weak, rendered, PROFILE, part, *own[part], seed)[0].best) for seed in SEEDS]
+    for name, suffix in (("valid", ""), ("test", "_test")):
+        asked = lessons[part][name]
+        right = [evaluation.accuracy(model, asked) for model in models]
+        record_rate(f"{part}_word_accuracy{suffix}", right, len(asked))
+        print(f"{part}, {name}: {100 * np.mean(right):.1f} % of {len(asked)} words right, {len(right)} seeds")
 
 # %% [markdown]
 # When does the place settle? The maps of two faces for each part, while the generator learns:
@@ -682,18 +677,19 @@ figures.maps_over_time(shown, over_time, list(shares))
 
 # %%
 pointed, where = part_masks(weak["test"])
-moved = moved_about(weak["test"], pointed, where) if pointed else None
+about = moved_about(weak["test"], pointed, where) if pointed else None  # (faces, masks, rows)
 def point(part, fault, seed, word, begin):
     views, taken = fault != "one view", fault == "taken"
     other = (weak, PROFILE, part, seed, fault if views else "healthy", word)
     model = (learn(weak, rendered, PROFILE, part, word, begin, seed) if taken else generator_for(*other))[0].best.eval()
     model = Views(model) if views else model
-    got, about = pointing(model, weak["test"], part, pointed, where), pointing(model, *moved[:1], part, *moved[1:])
-    return {"hits": got["hits"].rate, "touches": got["touches"].rate, "inside": got["inside"], "moved_hits": about["hits"].rate}
+    faces, masks, rows = about
+    got, moved_hits = pointing(model, weak["test"], part, pointed, where), pointing(model, faces, part, masks, rows)["hits"]
+    return {"hits": got["hits"].rate, "touches": got["touches"].rate, "inside": got["inside"], "moved_hits": moved_hits.rate}
 
 # %%
 rows = []
-kinds = {"hits": (pointed, False), "moved_hits": (moved[1], False), "touches": (pointed, True)} if pointed else {}
+kinds = {"hits": (pointed, False), "moved_hits": (about[1], False), "touches": (pointed, True)} if pointed else {}
 for part, (metric, (masks, touch)) in product(PARTS, kinds.items()):
     mask = masks[part][masks[part].flatten(1).any(1)].float()
     chance = (F.adaptive_max_pool2d(mask, 16) if touch else mask).mean()
@@ -730,7 +726,7 @@ for part in PARTS if pointed else ():
         else:
             record_rate(f"{part}_{name}_{metric}", scores, n)
     shown.append(tables.show(f"pointing_{part}", aims, ["part", "fault"], ["hits", "moved_hits", "touches", "inside"], n, values=["inside"]))
-tables.Stack([table for stack in shown for table in stack.tables])
+tables.Stack(shown)
 
 # %% [markdown]
 # Look at `no place term` in the recorded full run, one seed each. Hits and touches fall, for the mouth far, although more of either map lies inside. Without
@@ -788,7 +784,7 @@ def fault_table(part):
     n = {"bce": n, "accuracy": n, "auc": n, "accuracy_unbalanced": every, "auc_unbalanced": every}
     return tables.show(f"faults_{part}", own, ["part", "fault"], list(n), n, values=["bce", "auc", "auc_unbalanced"])
 
-tables.Stack([table for part in named for table in fault_table(part).tables])
+tables.Stack([fault_table(part) for part in named])
 
 # %% [markdown]
 # Our training loss includes the place term of equation 3, the validation loss does not. So compare the losses in validation.
@@ -893,7 +889,7 @@ def alignment(part, shift, word):
 
 slips = sweep([{"part": p, "shift": shift, "word": WORD[p]} for p in PARTS for shift in range(-2, 3)], alignment)
 shown = [tables.show(f"alignment_{p}", slips[slips["part"] == p], ["part", "shift"], ["auc"], len(lessons[p]["valid"]), values=["auc"]) for p in PARTS]
-tables.Stack([table for stack in shown for table in stack.tables])
+tables.Stack(shown)
 
 # %% [markdown]
 # ## Frozen and moved

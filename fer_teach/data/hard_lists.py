@@ -39,13 +39,15 @@ def hard_lists(name: str, root: str | os.PathLike | None = None) -> dict[str, Te
     without a majority, have no row.
     Errors: DataError where a row names no image, or a list no image of the test split.
     """
-    known = LISTS.get(name, {})
-    folders = [place if place.is_dir() else place.parent for place in roots(name, root)] if known else []
-    found = {key: path for key, file in known.items() if (path := _find(folders, file))}
+    if name not in LISTS:
+        return {}
+    places = roots(name, root)
+    folders = [place if place.is_dir() else place.parent for place in places]
+    found = {key: path for key, file in LISTS[name].items() if (path := _find(folders, file))}
     if not found:
         return {}
     loader = import_module(f"fer_teach.data.{entry(name).module}")
-    images = [_image(file, file) for file in loader.file_names(roots(name, root), "test")]
+    images = [_image(file, file) for file in loader.file_names(places, "test")]
     return {key: _rows(path, images) for key, path in found.items()}
 
 

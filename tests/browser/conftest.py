@@ -34,7 +34,8 @@ class Visit:
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
         self.tab.on("requestfailed", lambda request: self.failed.append(request.url))
         self.tab.on("response", self._response)
-        self.tab.goto(f"{address}/{path}", wait_until="networkidle")
+        self.tab.goto(f"{address}/{path}")  # until its load event: on a busy machine the network may idle before that
+        self.tab.wait_for_load_state("networkidle")
 
     def _route(self, route) -> None:
         if route.request.url.startswith((self.host + "/", "data:", "blob:")):

@@ -4,8 +4,10 @@
 
 DIR holds FERPlus. Rows: real (trained on FERPlus), rendered, mixed (both), real5 (5 % of the real labels), mixed5
 (these and the rendered faces). Real faces are measured on FERPlus's valid split; its test split is never read.
-Rendered faces are measured on the packed test split, every class equally often. "corrected" divides the network's
-probabilities by the class shares it was trained on and multiplies by those of the test faces. Trainings are kept under
+Rendered faces are measured on the packed test split, every class equally often. Targets are the raters' votes: a
+majority hides how often a face is half a class, and rare classes most (Barsoum et al. 2016). "corrected" divides the
+network's probabilities by the shares of the votes it was trained on and multiplies by the class shares of the test
+faces. Trainings are kept under
 --keep and go on after a stop. The network is ResidualEmotion of chapter 01 as it stands; every row says which that was
 (a hash of its code, its number of parameters), and a changed network starts anew.
 """
@@ -41,10 +43,22 @@ def balanced(split, seed):
 
 
 def joined(*splits):
-    """Several sets of the same classes and size as one; only images and labels are kept."""
-    images, labels = (torch.cat([getattr(s, name) for s in splits]) for name in ("images", "labels"))
-    bare = dict.fromkeys(("subjects", "votes", "landmarks", "masks", "action_units", "attributes"))
-    return replace(splits[0], images=images, labels=labels, **bare)
+    """Several sets of the same classes and size as one; only images, labels and votes are kept."""
+    kept = {name: torch.cat([getattr(s, name) for s in splits]) for name in ("images", "labels", "votes")}
+    bare = dict.fromkeys(("subjects", "landmarks", "masks", "action_units", "attributes"))
+    return replace(splits[0], **kept, **bare)
+
+
+def soft(votes):
+    """Votes on the eight emotions as shares that sum to 1. votes: (N, 10). Returns float (N, 8)."""
+    return votes[:, :8] / votes[:, :8].sum(1, keepdim=True)
+
+
+def feed(dataset, index, generator):
+    """Pictures and votes, for `training.fit`."""
+    images = dataset.images[index]
+    x = training.normalise(images) if generator is None else training.augment_images(images, AUGMENT, generator)
+    return x, soft(dataset.votes[index])
 
 
 def network():
@@ -61,7 +75,7 @@ def shares(labels):
 def measure(network, train, test):
     """Accuracy, balanced accuracy and recalls on `test`, raw and with the class shares corrected."""
     raw = evaluation.predict(network, test, flips=True)
-    corrected = raw / shares(train.labels).clamp(min=1e-4) * shares(test.labels)
+    corrected = raw / soft(train.votes).mean(0) * shares(test.labels)
     out = {"n": len(test)}
     for name, probabilities in (("raw", raw), ("corrected", corrected / corrected.sum(1, keepdim=True))):
         scored = evaluation.scores(probabilities, test.labels, test.classes)
@@ -114,11 +128,10 @@ def main():
             warmup=0.2,
             clip=1.0,
             ema=0.995,
-            augment=AUGMENT,
         )
         fit = training.fit(
             made, train, real["valid"] if row != "rendered" else drawn["valid"],
-            loss=lambda logits, target, model: F.cross_entropy(logits, target), recipe=recipe, seed=options.seed,
+            loss=lambda logits, target, model: F.cross_entropy(logits, target), recipe=recipe, seed=options.seed, feed=feed,
             directory=options.keep / f"{row}-{options.seed}-{train.fingerprint}-{about['code']}",
         )  # fmt: skip
         result = {"row": row, "seed": options.seed, **about, "trained_on": len(train)}

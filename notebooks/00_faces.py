@@ -429,10 +429,10 @@ figures.confusion(best.confusion, classes, title)
 # %% mystnb={"image": {"alt": "Seven rising curves: the share of people whose expression is named rightly against its strength, from 0 to 1. Some expressions are mostly named rightly from little more than half their strength on, others only near the full one."}}
 strengths, curves = np.linspace(0, 1, 9), {name: [] for name in CLASSES[1:]}
 sitters = [plan.person_of(SEED + 1, number) for number in range(20)]
-reader, corners = linear(align(rendered.landmarks), rendered.labels.numpy()), head().landmarks
+reader, places = linear(align(rendered.landmarks), rendered.labels.numpy()), head().places
 for c, name in enumerate(CLASSES[1:], start=1):
     for strength in strengths:
-        meshes = np.stack([pose_mesh(person, strength * prototype(name))[corners] for person in sitters])  # (20, 68, 3)
+        meshes = np.stack([places(pose_mesh(person, strength * prototype(name))) for person in sitters])  # (20, 68, 3)
         curves[name].append(100 * (reader.predict(align(meshes[..., :2] * [1, -1])) == c).mean())
 figures.emotion_lines(strengths, curves, "strength", f"named rightly, per cent of {len(sitters)} people")
 

@@ -43,57 +43,77 @@ def _pattern(share, text, pitch=(0, 0), look=(0, 0), one_sided=""):
 
 PATTERNS = {
     "neutral": (
-        _pattern(0.60, ""),
-        _pattern(0.12, "AU25 .2-.9"),
-        _pattern(0.08, "AU25 .3-.8, AU26 .1-.5"),
+        _pattern(0.56, ""),
+        _pattern(0.12, "AU25 .12-.53"),
+        _pattern(0.08, "AU25 .18-.47, AU26 .06-.28"),
         _pattern(0.10, "AU24 .1-.5, AU17 0-.3"),
-        _pattern(0.10, "AU4 .05-.25, AU7 0-.3"),
+        _pattern(0.10, "AU4 .03-.19, AU7 0-.27"),
+        _pattern(0.04, "AU12 .04-.25, AU6 0-.18"),
     ),
     "happiness": (
-        _pattern(0.25, "AU6 .3-.8, AU12 .7-1"),
-        _pattern(0.45, "AU6 .4-1, AU12 .8-1.1, AU25 .8-1.2, AU10 .1-.4, AU26 0-.25"),
-        _pattern(0.30, "AU6 .5-1, AU12 .85-1.1, AU25 .8-1.2, AU10 .2-.5, AU26 .3-.9, AU43 0-.4"),
+        _pattern(0.20, "AU6 .18-.64, AU12 .42-.79"),
+        _pattern(0.50, "AU6 .36-.91, AU12 .58-.88, AU25 .59-.94, AU10 .23-.54, AU26 .06-.28"),
+        _pattern(0.30, "AU6 .45-.91, AU12 .67-.92, AU25 .59-.94, AU10 .23-.62, AU16 .18-.55, AU26 .22-.61, AU43 0-.4"),
     ),
     "surprise": (
-        _pattern(0.45, "AU1 .6-1, AU2 .7-1.1, AU5 .6-1.1, AU26 .9-1.6, AU25 .3-.8, AU18 0-.3"),
-        _pattern(0.50, "AU1 .6-1, AU2 .7-1.1, AU5 .6-1.1, AU27 .6-1.1, AU25 .2-.6, AU22 .1-.7"),
-        _pattern(0.05, "AU1 .8-1.1, AU2 .9-1.2, AU5 .8-1.2, AU25 .3-.8, AU26 .2-.5"),
+        _pattern(0.45, "AU1 .4-.67, AU2 .54-.85, AU5 .46-.85, AU26 .5-.89, AU18 .4-.9, AU22 .3-.8, AU25 0-.24"),
+        _pattern(0.45, "AU1 .4-.67, AU2 .54-.85, AU5 .46-.85, AU27 .5-.92, AU18 .4-.9, AU22 .3-.8"),
+        _pattern(0.10, "AU1 .4-.67, AU2 .54-.85, AU5 .46-.85, AU25 .18-.47, AU26 .11-.28"),
     ),
     "sadness": (
         _pattern(
-            0.38, "AU1 .8-1.2, AU4 .5-.9, AU15 1-1.3, AU17 .3-.9, AU7 0-.4, AU20 0-.4, AU43 .2-.45", (-14, -2), (-14, 0)
+            0.20,
+            "AU1 .53-.8, AU4 .31-.56, AU15 .67-.87, AU17 .3-.9, AU7 0-.36, AU20 0-.29, AU43 .2-.45",
+            (-14, -2),
+            (-14, 0),
         ),
-        _pattern(0.34, "AU1 .8-1.2, AU4 .5-.9, AU15 1-1.3, AU17 .2-.7, AU20 .1-.5, AU43 .4-.65", (-16, -3), (-18, -4)),
         _pattern(
-            0.28, "AU1 .8-1.2, AU4 .6-1, AU6 .5-1, AU15 .9-1.3, AU17 .1-.6, AU20 .5-1, AU25 .4-.9, AU43 .3-.7", (-10, 3)
+            0.20, "AU1 .53-.8, AU4 .31-.56, AU15 .67-.87, AU17 .2-.7, AU20 .07-.36, AU43 .4-.65", (-16, -3), (-18, -4)
+        ),
+        _pattern(
+            0.60, "AU1 .53-.8, AU4 .37-.62, AU15 .6-.87, AU20 .36-.71, AU17 .1-.6, AU25 .18-.53, AU43 .3-.7", (-10, 3)
         ),
     ),
     "anger": (
-        _pattern(0.22, "AU4 1.1-1.5, AU5 .2-.5, AU7 .3-.7, AU9 .2-.6, AU15 .3-.8, AU24 .2-.6, AU17 .3-.9", (-12, -1)),
         _pattern(
-            0.33, "AU4 1-1.4, AU5 .2-.6, AU7 .2-.6, AU9 .4-.9, AU10 .6-1, AU16 .5-1, AU25 .6-1.1, AU26 .1-.5", (-12, 0)
+            0.22, "AU4 .69-.94, AU5 .15-.38, AU7 .27-.64, AU9 .13-.4, AU15 .2-.53, AU24 .2-.6, AU17 .3-.9", (-12, -1)
         ),
         _pattern(
-            0.45, "AU4 1-1.4, AU5 .2-.7, AU7 .2-.6, AU9 .3-.8, AU10 .5-1, AU16 .5-1, AU25 .6-1.1, AU26 .9-1.9", (-12, 2)
+            0.33,
+            "AU4 .62-.87, AU5 .15-.46, AU7 .18-.55, AU9 .27-.6, AU10 .46-.77, AU16 .45-.91, AU25 .35-.65, AU26 .06-.28",
+            (-12, 0),
+        ),
+        _pattern(
+            0.45,
+            "AU4 .62-.87, AU5 .15-.54, AU7 .18-.55, AU9 .2-.53, AU10 .38-.77, AU16 .45-.91, AU25 .35-.65, AU26 .5-1.06",
+            (-12, 2),
         ),
     ),
     "disgust": (
-        _pattern(0.70, "AU9 1-1.4, AU10 .7-1.1, AU6 .5-1, AU7 .5-1, AU15 .2-.6, AU17 .4-1, AU43 .1-.35", (-4, 8)),
         _pattern(
-            0.30, "AU9 1-1.4, AU10 .8-1.2, AU6 .5-1, AU7 .5-1, AU17 .1-.4, AU25 .2-.5, AU43 .1-.35, AU19 0-.6", (-4, 8)
+            0.70, "AU9 .67-.93, AU10 .54-.85, AU6 .45-.91, AU7 .45-.91, AU15 .13-.4, AU17 .4-1, AU43 .1-.35", (-4, 8)
+        ),
+        _pattern(
+            0.30,
+            "AU9 .67-.93, AU10 .62-.92, AU6 .45-.91, AU7 .45-.91, AU17 .1-.4, AU25 .12-.29, AU43 .1-.35, AU19 0-.6",
+            (-4, 8),
         ),
     ),
     "fear": (
-        _pattern(0.60, "AU1 1-1.4, AU2 .1-.5, AU4 .3-.7, AU5 .8-1.2, AU20 .9-1.3, AU25 .7-1.2, AU26 .2-.7", (0, 12)),
+        _pattern(
+            0.60,
+            "AU1 .67-.93, AU2 .08-.38, AU4 .19-.44, AU5 .62-.92, AU20 .64-.93, AU25 .41-.71, AU26 .11-.39",
+            (0, 12),
+        ),
         _pattern(
             0.40,
-            "AU1 1-1.4, AU2 .2-.7, AU4 .3-.6, AU5 .8-1.2, AU20 .9-1.3, AU25 .6-1.1, AU26 .7-1.3, AU15 0-.4",
+            "AU1 .67-.93, AU2 .15-.54, AU4 .19-.37, AU5 .62-.92, AU20 .64-.93, AU25 .35-.65, AU26 .39-.72, AU15 0-.27",
             (0, 12),
         ),
     ),
     "contempt": (
-        _pattern(0.60, "AU14 1-1.4, AU12 .05-.3, AU24 .5-1, AU5 .1-.5", (-6, 3), one_sided="AU14 AU12"),
-        _pattern(0.40, "AU14 1-1.4, AU24 .5-1, AU2 .5-1.1, AU5 .1-.5", (-6, 3), one_sided="AU14 AU2"),
+        _pattern(0.50, "AU10 .46-.92, AU14 .3-.8, AU12 .08-.33", (-6, 8), one_sided="AU10 AU14 AU12"),
+        _pattern(0.50, "AU10 .38-.85, AU14 .3-.8, AU17 .1-.5, AU2 .23-.62", (-6, 8), one_sided="AU10 AU14 AU2"),
     ),
 }
 CONFUSED = {  # what a rater may take each class for, and how readily
@@ -106,6 +126,9 @@ CONFUSED = {  # what a rater may take each class for, and how readily
     "fear": {"surprise": 0.6, "sadness": 0.25, "disgust": 0.15},
     "contempt": {"neutral": 0.5, "happiness": 0.25, "disgust": 0.25},
 }
+AGREED = dict(  # share of the raters who agree on a clear face, about as in FERPlus
+    zip(CLASSES, (0.84, 0.94, 0.87, 0.74, 0.80, 0.66, 0.70, 0.64), strict=True)
+)
 IDLE = ("AU1", "AU2", "AU4", "AU6", "AU7", "AU12", "AU14", "AU15", "AU17", "AU18", "AU23", "AU24", "AU25")
 
 
@@ -126,13 +149,13 @@ def sample_expression(label: int, rng: np.random.Generator) -> Expression:
     shown, pitch, look = _draw(name, rng)
     shown *= strength
     chances = np.zeros(len(CLASSES))
-    sure = 1.0 if name == "neutral" else np.clip((strength - 0.15) / 0.6, 0.45, 1.0)
+    doubt = 1 - AGREED[name] * min(1.0, 0.35 + 0.65 * strength)
     for other, share in CONFUSED[name].items():
-        chances[CLASSES.index(other)] = (1 - 0.9 * sure) * share
+        chances[CLASSES.index(other)] = doubt * share
     if rng.random() < 0.12:
         second = rng.choice(list(CONFUSED[name]), p=list(CONFUSED[name].values()))
         amount = rng.uniform(0.15, 0.4)
-        shown += amount * _draw(second, rng)[0]
+        shown = (1 - 0.5 * amount) * shown + amount * _draw(second, rng)[0]
         chances[CLASSES.index(second)] += 0.7 * amount
     for code in rng.choice(IDLE, 3, replace=False):
         shown[INDEX[code]] += abs(rng.normal(0, 0.1 if name == "neutral" else 0.06))
@@ -141,7 +164,7 @@ def sample_expression(label: int, rng: np.random.Generator) -> Expression:
     if rng.random() < 0.025:
         shown[INDEX["AU43"]] = 1.0
     chances[label] += max(0.3, 1 - chances.sum())
-    return Expression(np.clip(shown, 0, 1.8).astype(np.float32), chances / chances.sum(), pitch, look)
+    return Expression(np.clip(shown, 0, 1).astype(np.float32), chances / chances.sum(), pitch, look)
 
 
 def _draw(name, rng):

@@ -17,8 +17,8 @@ class Head:
     """Unit: decimetre; x to the subject's left (the picture's right), y up, z towards the viewer.
 
     vertices float32 (N, 3); triangles int32 (T, 3); part int32 (T,); masks float32 (N, 4) in 0..1: lips, eyelids,
-    inside of the mouth, ears; landmarks int64 (68,), vertex ids in dlib's order; units float32 (U, N, 3), the moves
-    of `unit_names`; shapes: name -> (vertex ids, moves (n, 3)).
+    inside of the mouth, ears; landmarks int64 (68,), the nearest vertices in dlib's order (`places` is exact); units
+    float32 (U, N, 3), the moves of `unit_names`; shapes: name -> (vertex ids, moves (n, 3)).
     """
 
     vertices: np.ndarray
@@ -26,6 +26,7 @@ class Head:
     part: np.ndarray
     masks: np.ndarray
     landmarks: np.ndarray
+    brows: tuple[np.ndarray, np.ndarray]
     unit_names: tuple[str, ...]
     units: np.ndarray
     shapes: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -33,6 +34,17 @@ class Head:
     def of_part(self, *parts: int) -> np.ndarray:
         """Ids of the vertices of these parts."""
         return _of_part(parts)
+
+    def places(self, vertices: np.ndarray) -> np.ndarray:
+        """The 68 landmarks of a face, (68, D), in dlib's order. vertices (N, D): in space or on the screen.
+
+        The mesh is coarse at the brows, so their ten points (17 to 26) lie between the vertices `brows[0]` (10, 3),
+        with the weights `brows[1]`.
+        """
+        points = vertices[self.landmarks]
+        corners, weights = self.brows
+        points[17:27] = (vertices[corners] * weights[..., None]).sum(1)
+        return points
 
     def add_shape(self, vertices: np.ndarray, name: str, amount: float) -> None:
         """Move `vertices` (N, 3) in place by a shape target. A negative amount takes the opposite target if any."""
@@ -55,6 +67,7 @@ def head() -> Head:
             file["part"].astype(np.int32),
             file["masks"].astype(np.float32) / 255,
             file["landmarks"].astype(np.int64),
+            (file["brow_corners"].astype(np.int64), file["brow_weights"]),
             tuple(units),
             dense,
             _targets(file, "shape"),

@@ -36,7 +36,7 @@ def _near(vertices, among, x, y, z=None):
 
 
 JAW = (  # (x, y, z) of one side, from the ear to the chin, where dlib's predictor sees them on the base face
-    (0.745, 7.34, 0.42), (0.72, 7.12, 0.47), (0.69, 6.905, 0.58), (0.635, 6.757, 0.70), (0.546, 6.605, 0.82),
+    (0.745, 7.30, 0.42), (0.72, 7.10, 0.47), (0.69, 6.905, 0.58), (0.635, 6.757, 0.70), (0.546, 6.605, 0.82),
     (0.453, 6.436, 1.0), (0.322, 6.302, 1.16), (0.172, 6.20, 1.30), (0.0, 6.173, 1.38),
 )  # fmt: skip
 
@@ -50,12 +50,34 @@ def _jaw(vertices, front):
 
 
 def _brows(vertices, front):
+    for x, y in brow_points():
+        yield _near(vertices, front, x, y)
+
+
+def brow_points():
+    """(x, y) of the ten points along both brows of the base face, where dlib's predictor sees them."""
     for side in (-1, 1):
-        for x in np.linspace(0.58, 0.125, 5)[::-side]:
-            along = (x - 0.125) / 0.455
-            yield _near(
-                vertices, front, side * x, 7.465 + 0.05 * np.sin(along * np.pi * 0.95) - 0.06 * max(0, along - 0.55)
-            )
+        for along in np.linspace(1, 0, 5)[::-side]:
+            arch = 0.05 * np.sin(along * np.pi * 0.95) - 0.25 * max(0, along - 0.75)
+            yield side * (0.12 + 0.46 * along), 7.465 + arch
+
+
+def between_vertices(vertices, triangles, points):
+    """Corners (n, 3) and weights (n, 3) of the triangle that shows at each (x, y), seen from the front."""
+    corners, weights = [], []
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    across, up = b[:, :2] - a[:, :2], c[:, :2] - a[:, :2]
+    area = across[:, 0] * up[:, 1] - across[:, 1] * up[:, 0]
+    area[area < 1e-9] = np.inf  # turned away: never inside
+    for point in points:
+        to = np.array(point) - a[:, :2]
+        v = (to[:, 0] * up[:, 1] - to[:, 1] * up[:, 0]) / area
+        w = (across[:, 0] * to[:, 1] - across[:, 1] * to[:, 0]) / area
+        inside = np.flatnonzero((v > 0) & (w > 0) & (v + w < 1))
+        front = inside[a[inside, 2].argmax()]
+        corners.append(triangles[front])
+        weights.append((1 - v[front] - w[front], v[front], w[front]))
+    return np.array(corners), np.array(weights)
 
 
 def _nose(vertices, front):
@@ -111,10 +133,10 @@ def _lips(vertices, lips, jaw_open):
     right = int(lips[place[:, 0].argmin()])
     left = int(lips[((place - vertices[right] * (-1, 1, 1)) ** 2).sum(1).argmin()])
     yield right
-    yield from (rim(x, True) for x in (-0.16, -0.07, 0, 0.07, 0.16))
+    yield from (rim(x, True) for x in (-0.16, -0.05, 0, 0.05, 0.16))
     yield left
-    yield from (rim(x, False) for x in (0.16, 0.07, 0, -0.07, -0.16))
+    yield from (rim(x, False) for x in (0.2, 0.09, 0, -0.09, -0.2))
     yield corner(-1)
     yield from (seam(x, True) for x in (-0.1, 0, 0.1))
     yield corner(1)
-    yield from (seam(x, False) for x in (0.1, 0, -0.1))
+    yield from (seam(x, False) for x in (0.05, 0, -0.05))

@@ -21,10 +21,10 @@ TONES = np.array(  # linear RGB, light to dark
 )
 HAIR_COLOURS = np.array(
     [
-        [0.012, 0.010, 0.009],
-        [0.020, 0.014, 0.010],
-        [0.050, 0.028, 0.016],
-        [0.110, 0.060, 0.032],
+        [0.024, 0.021, 0.019],
+        [0.038, 0.028, 0.021],
+        [0.080, 0.050, 0.032],
+        [0.150, 0.090, 0.050],
         [0.250, 0.160, 0.080],
         [0.160, 0.055, 0.020],
     ]
@@ -35,6 +35,12 @@ IRISES = np.array(
 )
 LIPSTICKS = np.array([[0.45, 0.04, 0.05], [0.35, 0.06, 0.09], [0.50, 0.16, 0.16], [0.25, 0.03, 0.05]])
 BEARDS = ("full", "moustache", "goatee")
+TYPICAL = {  # where the mean of a local target lies, so that the mean face has a photographed face's proportions
+    "head/head-scale-vert-incr": -0.2,
+    "nose/nose-scale-vert-incr": -0.3,
+    "mouth/mouth-scale-horiz-incr": -0.25,
+    "mouth/mouth-trans-up": 0.15,
+}
 STYLES = ("bald", "short", "swept", "curly", "mid", "long", "tied", "beanie", "headscarf")
 
 
@@ -123,7 +129,7 @@ def sample_person(rng: np.random.Generator) -> Person:
         lipstick=bool(not male and years > 16 and rng.random() < 0.4),
         eye_shadow=False,
         style=_style(male, years, rng),
-        hairline=(7.86 + rng.normal(0, 0.07), 7.62 + rng.normal(0, 0.07), rng.uniform(6.95, 7.2)),
+        hairline=(7.97 + rng.normal(0, 0.09), 7.7 + rng.normal(0, 0.09), rng.uniform(6.95, 7.2)),
         fringe=float(rng.random() < 0.25) * rng.uniform(0.1, 0.4),
         parting=rng.normal(0, 0.6),
         thickness=0.0,
@@ -139,8 +145,8 @@ def sample_person(rng: np.random.Generator) -> Person:
         person.beard = float(rng.choice([0, rng.uniform(0.1, 0.4), rng.uniform(0.5, 1)], p=[0.5, 0.3, 0.2]))
     person.eye_shadow = bool(person.lipstick and rng.random() < 0.6)
     spans = {
-        "short": (0.02, 0.08),
-        "swept": (0.06, 0.2),
+        "short": (0.04, 0.16),
+        "swept": (0.12, 0.3),
         "curly": (0.12, 0.42),
         "mid": (0.08, 0.2),
         "long": (0.07, 0.18),
@@ -213,7 +219,7 @@ def _shape(person, maleness, rng):
             spread = 0.2
         elif "eye-scale" in name or "eye-height" in name:
             spread = 0.22
-        model.add_shape(v, name, float(np.clip(rng.normal(0, spread), -0.85, 0.85)))
+        model.add_shape(v, name, float(np.clip(rng.normal(TYPICAL.get(name, 0), spread), -0.85, 0.85)))
     return _common_size(v)
 
 

@@ -118,9 +118,9 @@ def make_face(
     attributes = {
         "eyes_closed": eye_opening < 0.06,
         "narrow_eyes": eye_opening < 0.19,
-        "wide_eyes": strength["AU5"] > 0.5,
+        "wide_eyes": strength["AU5"] > 0.4,
         "mouth_open": mouth_opening > 0.08,
-        "smiling": strength["AU12"] > 0.45,
+        "smiling": strength["AU12"] > 0.38,
         "eyeglasses": person.glasses != "none",
         "sunglasses": person.glasses == "dark",
         "lipstick": person.lipstick,

@@ -96,7 +96,7 @@ def arrays(faces, colour: bool) -> dict[str, np.ndarray]:
         "labels": np.array([f.label for f in faces]),
         "subjects": np.array([f.subject for f in faces]),
         "votes": np.stack([f.votes for f in faces]),
-        "action_units": np.clip(np.stack([f.action for f in faces]), 0, 1).astype(np.float32),
+        "action_units": np.stack([f.action for f in faces]).astype(np.float32),
         "landmarks": np.stack([f.landmarks for f in faces]),
     }
     made |= {f"mask_{part}": np.stack([f.masks[part] for f in faces]) for part in plan.PARTS}

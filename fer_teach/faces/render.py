@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from fer_teach.faces import facs, hair, kernels, shading, skin, wrinkles
+from fer_teach.faces.clothes import clothes
 from fer_teach.faces.glasses import glasses
 from fer_teach.faces.head import LASHES, LEFT_EYE, LOWER_TEETH, RIGHT_EYE, UPPER_TEETH, head
 from fer_teach.faces.person import Person
@@ -137,6 +138,10 @@ def render(
     points = camera.screen(placed)
     triangles, part = _solid()
     ids, weights, depth = kernels.rasterise(points, triangles, False, side)
+    worn, cloth = _clothes_layer(person, camera)
+    cloth_ids, cloth_weights, cloth_depth = kernels.rasterise(worn["points"], worn["triangles"], True, side)
+    dressed = (cloth_ids >= 0) & (cloth_depth > depth)
+    cloth_ids[~dressed], ids[dressed], depth[dressed] = -1, -1, cloth_depth[dressed]
     upright = kernels.vertex_normals(vertices, triangles)
     normals = np.ascontiguousarray(upright @ camera.turn.T)
 
@@ -149,7 +154,8 @@ def render(
         lock_ids[lock_depth < depth - 0.02] = -1
         front = np.where(lock_ids >= 0, np.maximum(depth, lock_depth), depth)
     open_sky = kernels.sky(front, 0.06 * camera.scale, 0.22 * camera.scale, 1.45, 1 / camera.scale)
-    open_sky = kernels.smooth(open_sky, ids if locks is None else np.maximum(ids, lock_ids))
+    solid = np.maximum(ids, cloth_ids)
+    open_sky = kernels.smooth(open_sky, solid if locks is None else np.maximum(solid, lock_ids))
 
     look = _look(person, action, view, camera, texture)
     colour = shading.shade_head(
@@ -157,13 +163,11 @@ def render(
     )
     image = np.broadcast_to(np.asarray(background, np.float32), (side, side, 3)).copy()
     image[ids >= 0] = colour[ids >= 0]
+    image[dressed] = _shade(worn, cloth_ids, cloth_weights, open_sky, cloth, light, shadows)[dressed, :3]
     covered = np.zeros((side, side), np.float32)
     _draw_lashes(image, person, points, depth)
     if locks is not None:
-        layer = shading.shade_hair(
-            lock_ids, lock_weights, locks["triangles"], locks["base"], locks["cap"], locks["placed"], locks["normals"],
-            open_sky, strand, light, shadows,
-        )  # fmt: skip
+        layer = _shade(locks, lock_ids, lock_weights, open_sky, strand, light, shadows)
         alpha = layer[..., 3:]
         image = image * (1 - alpha) + layer[..., :3] * alpha
         covered = np.maximum(covered, alpha[..., 0])
@@ -171,7 +175,7 @@ def render(
         image, covered = _draw_glasses(image, covered, person, vertices, camera, depth)
     image = image * exposure
     image = np.clip(image / (1 + 0.18 * image), 0, 1) ** (1 / 2.2)
-    landmarks = (points[model.landmarks, :2] / supersample - 0.5).astype(np.float32)
+    landmarks = (model.places(points[:, :2]) / supersample - 0.5).astype(np.float32)
     flags = kernels.regions(ids, weights, triangles, part, model.vertices, model.masks)
     masks = {name: flags & bit > 0 for name, bit in (("face", 1), ("eyes", 2), ("brows", 4), ("mouth", 8))}
     return Rendering(
@@ -190,16 +194,26 @@ def _hair_layer(person, vertices, upright, strand, camera):
         more, more_triangles, more_base = hair.curtain(person)
         triangles = np.concatenate([triangles, more_triangles + len(lifted)])
         lifted, base = np.concatenate([lifted, more]), np.concatenate([base, more_base])
-    placed = camera.place(lifted)
-    normals = kernels.vertex_normals(placed, triangles)
-    return {
-        "triangles": triangles,
-        "cap": cap,
-        "base": base,
-        "placed": placed,
-        "points": camera.screen(placed),
-        "normals": normals,
-    }
+    return _layer(camera, lifted, triangles, base, cap)
+
+
+def _clothes_layer(person, camera):
+    vertices, triangles, base, cloth = clothes(person)
+    return _layer(camera, vertices, triangles, base, 0), cloth
+
+
+def _layer(camera, vertices, triangles, base, cap):
+    """A mesh of hair or cloth, placed. base and cap: see `shading.shade_hair`."""
+    placed = camera.place(vertices)
+    normals, points = kernels.vertex_normals(placed, triangles), camera.screen(placed)
+    return {"triangles": triangles, "cap": cap, "base": base, "placed": placed, "points": points, "normals": normals}
+
+
+def _shade(layer, ids, weights, open_sky, strand, light, shadows):
+    return shading.shade_hair(
+        ids, weights, layer["triangles"], layer["base"], layer["cap"], layer["placed"], layer["normals"],
+        open_sky, strand, light, shadows,
+    )  # fmt: skip
 
 
 def _shadow_map(light, placed, triangles, locks):
@@ -263,7 +277,7 @@ def _lashes():
 
 def _draw_lashes(image, person, points, depth):
     """Upper lashes dark, lower ones faint. points: of the head, on the screen."""
-    for triangles, alpha in zip(_lashes(), (0.1 + 0.85 * person.lashes, 0.35 * person.lashes), strict=True):
+    for triangles, alpha in zip(_lashes(), (0.35 + 0.65 * person.lashes, 0.4 * person.lashes), strict=True):
         ids, _, z = kernels.rasterise(points, triangles, True, image.shape[0])
         seen = (ids >= 0) & (z > depth - 0.03)
         image[seen] = image[seen] * (1 - alpha) + alpha * (person.hair * 0.25 + 0.003)

@@ -27,9 +27,9 @@ def _unit(vector):
 
 def sample_light(rng: np.random.Generator) -> Light:
     """One main light anywhere in front, a weaker one from the other side, and light from all around."""
-    azimuth, height = rng.normal(0, 0.75), float(np.clip(rng.normal(0.45, 0.35), -0.3, 1.2))
+    azimuth, height = rng.normal(0, 1.0), float(np.clip(rng.normal(0.65, 0.4), -0.3, 1.3))
     key = _unit([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)])
-    total, ratio = np.exp(rng.normal(0.75, 0.2)), np.exp(rng.normal(0.35, 0.65))
+    total, ratio = np.exp(rng.normal(0.75, 0.2)), np.exp(rng.normal(1.1, 0.7))
     ambient = total / (1 + ratio)
     warm = rng.normal(0, 0.08)
     return Light(
@@ -37,12 +37,12 @@ def sample_light(rng: np.random.Generator) -> Light:
         key_power=float(0.85 * (total - ambient)),
         key_colour=np.array([1 + warm, 1, 1 - 1.3 * warm], np.float32),
         fill=_unit([-np.sign(azimuth) * rng.uniform(0.4, 1), rng.normal(0, 0.2), rng.uniform(0.1, 0.8)]),
-        fill_power=float(rng.uniform(0, 0.35) * total),
+        fill_power=float(rng.uniform(0, 0.25) * total),
         ambient_power=float(0.95 * ambient),
         ambient_colour=np.array([1 - 0.5 * warm, 1, 1 + warm], np.float32),
-        slope=(rng.normal(size=3) * [0.25, 0.25, 0.1] + [0, 0.2, 0.15]).astype(np.float32),
-        soft=float(rng.uniform(0.05, 0.5)),
-        wrap=float(rng.uniform(0.6, 1.1)),
+        slope=(rng.normal(size=3) * [0.25, 0.25, 0.1] + [0, 0.4, 0.15]).astype(np.float32),
+        soft=float(rng.uniform(0, 0.35)),
+        wrap=float(rng.uniform(0.4, 1.0)),
     )
 
 
@@ -61,7 +61,7 @@ def _photographs():
 
 def sample_background(size: int, rng: np.random.Generator) -> np.ndarray:
     """Linear RGB float32 (size, size, 3): plain, shaded, a made-up room out of focus, or part of a photograph."""
-    kind = rng.choice(["bright", "dark", "shaded", "room", "photograph"], p=[0.12, 0.12, 0.2, 0.31, 0.25])
+    kind = rng.choice(["bright", "dark", "shaded", "room", "photograph"], p=[0.2, 0.1, 0.2, 0.27, 0.23])
     if kind == "bright":
         return np.full((size, size, 3), rng.uniform(0.7, 1.2), np.float32)
     if kind == "dark":

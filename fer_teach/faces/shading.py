@@ -83,6 +83,9 @@ class Strands(NamedTuple):
     seed: float
 
 
+LID = 0.5  # so much darker are the lids than the skin around: lashes and hollows finer than a pixel
+
+
 @compiled
 def _step(low, high, x):
     t = min(max((x - low) / (high - low), 0.0), 1.0)
@@ -126,12 +129,13 @@ def _skin(base, masks, normal, look, albedo, scratch):
     for k in range(3):
         albedo[k] += look.lip_cover * lip * (look.lip[k] - albedo[k])
         albedo[k] += inside * ((0.06, 0.012, 0.012)[k] - albedo[k])
+        albedo[k] *= 1 - LID * masks[1]
     if base[2] > 0.6:
         read(look.relief, x, y, scratch)
         part = (1 - masks[2]) * (1 - 0.7 * lip)
         for k in range(3):
             normal[k] -= 1.1 * part * (scratch[1] * look.right[k] + scratch[2] * look.up[k])
-            albedo[k] *= 1 - 0.33 * min(max(-scratch[0] * part, 0.0), 1.4)
+            albedo[k] *= 1 - 0.4 * min(max(-scratch[0] * part, 0.0), 1.4)
         unit(normal)
     return 0.5 * look.oily + look.lip_shine * lip
 
@@ -152,7 +156,7 @@ def _eye(which, position, look, albedo):
         coloured = look.iris[k] * (1.2 + (0.6 if way[1] < look.gaze[1] else 0.0) + 0.4 * rays) * ring
         if away < look.iris_radius * 0.42:
             coloured = 0.004
-        albedo[k] = coloured * (1 - white) + (0.50, 0.46, 0.44)[k] * (1 - 0.12 * look.old) * white
+        albedo[k] = coloured * (1 - white) + (0.26, 0.24, 0.23)[k] * (1 - 0.12 * look.old) * white
     return 0.15
 
 
@@ -183,12 +187,12 @@ def shade_head(ids, weights, triangles, part, base, masks, positions, normals, o
                 rough = 120.0
             elif part[t] <= 4:
                 gaps = 0.88 + 0.12 * abs(math.sin(place[0] * 44))
-                gaps *= 1 - 0.75 * _step(0.07, 0.19, abs(place[0]))  # back teeth lie in the dark
+                gaps *= 1 - 0.6 * _step(0.12, 0.27, abs(place[0]))  # back teeth lie in the dark
                 for c in range(3):
-                    albedo[c] = (0.80, 0.75, 0.64)[c] * (1.0 if part[t] == 3 else 0.83) * gaps
-                shine, seen = 0.3, 0.35 + 0.65 * seen
+                    albedo[c] = (0.95, 0.89, 0.78)[c] * (1.0 if part[t] == 3 else 0.6) * gaps
+                shine, seen = 0.3, 0.85 + 0.15 * seen
             else:
-                albedo[0], albedo[1], albedo[2] = 0.30, 0.10, 0.09
+                albedo[0], albedo[1], albedo[2] = 0.22, 0.07, 0.06
                 shine = 0.3
             illuminate(normal, position, albedo, shine, rough, wrap, seen, light, shadows, colour)
             for c in range(3):

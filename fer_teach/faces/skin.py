@@ -74,6 +74,7 @@ def paint(person: Person, density: int = 96) -> np.ndarray:
     colour = person.skin.astype(np.float32) * grain[..., None]
     _tint(colour, _ruddy(p) * rng.uniform(0.1, 0.9) * (1 - 0.6 * person.tone), (0.02, 0.25, 0.22))
     _tint(colour, _shaded(p, rng), (0.7, 0.9, 0.8))
+    _tint(colour, _nostrils(p), (0.85, 0.95, 0.95))
     if person.freckles:
         spots = step(1.1, 2.0, noise(density, 1, rng)) * _bump(p.x, p.y - 7, 0.5, 0.22)
         _tint(colour, spots * person.freckles, (0.3, 0.45, 0.5))
@@ -112,9 +113,18 @@ def _ruddy(p):
 def _shaded(p, rng):
     """Rings under the eyes, their inner corners, the lids."""
     return (
-        _bump(p.side - 0.31, p.y - 7.14, 0.16, 0.06) * rng.uniform(0.05, 0.3)
-        + _bump(p.side - 0.15, p.y - 7.25, 0.05, 0.08) * 0.22
-        + _bump(p.side - 0.31, p.y - 7.37, 0.2, 0.05) * rng.uniform(0, 0.2)
+        _bump(p.side - 0.31, p.y - 7.14, 0.16, 0.06) * rng.uniform(0, 0.2)
+        + _bump(p.side - 0.15, p.y - 7.27, 0.06, 0.09) * rng.uniform(0.1, 0.35)
+        + _bump(p.side - 0.30, p.y - 7.38, 0.24, 0.08) * rng.uniform(0.3, 0.7)
+    )
+
+
+def _nostrils(p):
+    """The openings of the nose, the grooves around its wings, the shade under it."""
+    return (
+        0.95 * _bump(p.side - 0.062, p.y - 6.865, 0.045, 0.04)
+        + 0.3 * _bump(p.side - 0.13, p.y - 6.87, 0.025, 0.06)
+        + 0.25 * _bump(p.x, p.y - 6.78, 0.12, 0.035)
     )
 
 
@@ -150,4 +160,4 @@ def lip_colour(person: Person) -> np.ndarray:
     """Linear RGB of the lips, bare or painted."""
     if person.lipstick:
         return person.lip * 0.8 + 0.1 * person.skin
-    return person.skin * np.array([0.92, 0.55, 0.55]) * (0.95 - 0.1 * person.tone)
+    return person.skin * np.array([0.80, 0.42, 0.42]) * (0.9 - 0.1 * person.tone)

@@ -33,7 +33,8 @@ def clothes(person: Person):
     start = np.arange(len(PROFILE) - 1)[:, None] * COLUMNS
     here, there = start + np.arange(COLUMNS), start + (np.arange(COLUMNS) + 1) % COLUMNS
     triangles = np.stack([here, there, there + COLUMNS, here, there + COLUMNS, here + COLUMNS], -1).reshape(-1, 3)
-    colour = rng.uniform(0.05, 0.85, 3) ** 2 if rng.random() < 0.6 else np.full(3, rng.uniform(0.1, 0.85) ** 2)
+    colour = rng.uniform(0.08, 0.8, 3) ** 2
+    colour = colour.mean() + rng.uniform(0, 0.7) * (colour - colour.mean())
     cloth = Strands(
         colour, np.array([0.0, 180.0]), np.zeros(2), 0.0, 0.0, 0.0, 0.01, 0.0, 1.0, float(person.seed % 991)
     )

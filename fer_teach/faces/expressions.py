@@ -85,7 +85,7 @@ PATTERNS = {
         ),
         _pattern(
             0.45,
-            "AU4 .62-.87, AU5 .15-.54, AU7 .18-.55, AU9 .2-.53, AU10 .38-.77, AU16 .45-.91, AU25 .35-.65, AU26 .5-1.06",
+            "AU4 .62-.87, AU5 .15-.54, AU7 .18-.55, AU9 .2-.53, AU10 .38-.77, AU16 .45-.91, AU25 .35-.65, AU26 .5-1",
             (-12, 2),
         ),
     ),
@@ -145,7 +145,7 @@ class Expression:
 def sample_expression(label: int, rng: np.random.Generator) -> Expression:
     """An expression of class `label` (index into CLASSES)."""
     name = CLASSES[label]
-    strength = float(np.clip(rng.normal(1.0, 0.18), 0.5, 1.3))
+    strength = float(np.clip(rng.normal(0.98, 0.21), 0.35, 1.3))
     shown, pitch, look = _draw(name, rng)
     shown *= strength
     chances = np.zeros(len(CLASSES))
@@ -158,7 +158,7 @@ def sample_expression(label: int, rng: np.random.Generator) -> Expression:
         shown = (1 - 0.5 * amount) * shown + amount * _draw(second, rng)[0]
         chances[CLASSES.index(second)] += 0.7 * amount
     for code in rng.choice(IDLE, 3, replace=False):
-        shown[INDEX[code]] += abs(rng.normal(0, 0.1 if name == "neutral" else 0.06))
+        shown[INDEX[code]] += abs(rng.normal(0, 0.06))
     shown *= 1 + rng.normal(0, 0.08) * np.array([1, -1]) + rng.normal(0, 0.04, shown.shape)
     shown[INDEX["AU43"]] += max(0.0, rng.normal(0.02, 0.08))
     if rng.random() < 0.025:

@@ -212,13 +212,11 @@ def _shape(person, maleness, rng):
             model.add_shape(v, f"macro/averageweight-{sex}-{age}", share * part * (1 - abs(weight)))
             model.add_shape(v, f"macro/{extreme}-{sex}-{age}", share * part * abs(weight))
     for name in dict.fromkeys(name[:-1] for name in model.shapes if not name.startswith("macro")):
-        spread = 0.36 if name.startswith(("mouth/", "eyebrows/")) else 0.32
-        if name.startswith("neck"):
+        spread = 0.21 if name.startswith(("mouth/", "eyebrows/")) else 0.19
+        if name.startswith(("neck", "asym")):
             spread = 0.1
-        elif name.startswith("asym"):
-            spread = 0.2
         elif "eye-scale" in name or "eye-height" in name:
-            spread = 0.22
+            spread = 0.14
         model.add_shape(v, name, float(np.clip(rng.normal(TYPICAL.get(name, 0), spread), -0.85, 0.85)))
     return _common_size(v)
 

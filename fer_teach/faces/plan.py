@@ -104,7 +104,7 @@ def make_face(
     expression = sample_expression(label, rng)
     view = sample_view(expression, rng)
     view = replace(view, zoom=view.zoom * zoom)
-    exposure = float(np.exp(rng.normal(-0.3, 0.33)) * (1 + 0.35 * person.tone))
+    exposure = float(np.exp(rng.normal(-0.2, 0.33)) * (1 + 0.35 * person.tone))
     light, background = scene.sample_light(rng), scene.sample_background(2 * size, rng)
     made = render(person, expression.action, view, light, background, size, texture=texture, exposure=exposure)
     image, covered = made.image, made.covered

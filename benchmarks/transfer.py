@@ -5,9 +5,10 @@
 DIR holds FERPlus. Rows: real (trained on FERPlus), rendered, mixed (both), real5 (5 % of the real labels), mixed5
 (these and the rendered faces). Real faces are measured on FERPlus's valid split; its test split is never read.
 Rendered faces are measured on the packed test split, every class equally often. Targets are the raters' votes: a
-majority hides how often a face is half a class, and rare classes most (Barsoum et al. 2016). "corrected" divides the
-network's probabilities by the shares of the votes it was trained on and multiplies by the class shares of the test
-faces. Trainings are kept under
+majority hides how often a face is half a class, and rare classes most (Barsoum et al. 2016). Rendered faces also vary
+in light, focus and shape while training (`varied`); photographs do by themselves. "corrected" divides the network's
+probabilities by the shares of the votes it was trained on and multiplies by the class shares of the test faces.
+Trainings are kept under
 --keep and go on after a stop. The network is ResidualEmotion of chapter 01 as it stands; every row says which that was
 (a hash of its code, its number of parameters), and a changed network starts anew.
 """
@@ -43,10 +44,34 @@ def balanced(split, seed):
 
 
 def joined(*splits):
-    """Several sets of the same classes and size as one; only images, labels and votes are kept."""
+    """Several sets of the same classes and size as one; only images, labels and votes are kept, and which of the
+    pictures are rendered, an attribute "rendered"."""
     kept = {name: torch.cat([getattr(s, name) for s in splits]) for name in ("images", "labels", "votes")}
-    bare = dict.fromkeys(("subjects", "landmarks", "masks", "action_units", "attributes"))
-    return replace(splits[0], **kept, **bare)
+    rendered = torch.cat([torch.full((len(s),), s.name == "rendered") for s in splits])
+    bare = dict.fromkeys(("subjects", "landmarks", "masks", "action_units"))
+    return replace(splits[0], name="mixed", **kept, **bare, attributes={"rendered": rendered})
+
+
+def varied(x, generator):
+    """Pictures (B, 1, H, W) in [-1, 1] under another gamma, another smooth field of light, blurred or sharpened, bent a
+    little, with noise: what differs between cameras, rooms and faces, and less between rendered ones."""
+    count, size = len(x), x.shape[-2:]
+
+    def draw(low, high):
+        return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
+
+    def smooth(channels, side):
+        coarse = torch.randn(count, channels, side, side, generator=generator)
+        return F.interpolate(coarse, size, mode="bicubic", align_corners=True)
+
+    y = ((x + 1) / 2).clamp(0, 1) ** draw(-0.5, 0.5).exp()
+    y = y * (draw(0, 0.35) * smooth(1, 3)).exp()
+    blurred = F.avg_pool2d(F.pad(y, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    y = torch.lerp(y, blurred, draw(-0.8, 1.2))
+    grid = F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), x.shape, align_corners=False)
+    bent = grid + 0.03 * smooth(2, 5).permute(0, 2, 3, 1)
+    y = F.grid_sample(y, bent, padding_mode="border", align_corners=False)
+    return 2 * (y + draw(0, 0.05) * torch.randn(x.shape, generator=generator)) - 1
 
 
 def soft(votes):
@@ -56,9 +81,16 @@ def soft(votes):
 
 def feed(dataset, index, generator):
     """Pictures and votes, for `training.fit`."""
-    images = dataset.images[index]
-    x = training.normalise(images) if generator is None else training.augment_images(images, AUGMENT, generator)
-    return x, soft(dataset.votes[index])
+    images, target = dataset.images[index], soft(dataset.votes[index])
+    if generator is None:
+        return training.normalise(images), target
+    x = training.augment_images(images, AUGMENT, generator)
+    if dataset.name == "rendered":
+        x = varied(x, generator)
+    elif dataset.name == "mixed":
+        rendered = dataset.attributes["rendered"][index]
+        x[rendered] = varied(x[rendered], generator)
+    return x, target
 
 
 def network():
@@ -131,8 +163,8 @@ def main():
         )
         fit = training.fit(
             made, train, real["valid"] if row != "rendered" else drawn["valid"],
-            loss=lambda logits, target, model: F.cross_entropy(logits, target), recipe=recipe, seed=options.seed, feed=feed,
-            directory=options.keep / f"{row}-{options.seed}-{train.fingerprint}-{about['code']}",
+            loss=lambda logits, target, model: F.cross_entropy(logits, target), recipe=recipe, seed=options.seed,
+            feed=feed, directory=options.keep / f"{row}-{options.seed}-{train.fingerprint}-{about['code']}",
         )  # fmt: skip
         result = {"row": row, "seed": options.seed, **about, "trained_on": len(train)}
         result["minutes"] = round(fit.seconds / 60, 1)

@@ -8,8 +8,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from fer_teach.faces import facs, hair, kernels, shading, skin, wrinkles
-from fer_teach.faces.clothes import clothes
+from fer_teach.faces import facs, kernels, layers, shading, skin, wrinkles
 from fer_teach.faces.glasses import glasses
 from fer_teach.faces.head import LASHES, LEFT_EYE, LOWER_TEETH, RIGHT_EYE, UPPER_TEETH, head
 from fer_teach.faces.person import Person
@@ -138,19 +137,18 @@ def render(
     points = camera.screen(placed)
     triangles, part = _solid()
     ids, weights, depth = kernels.rasterise(points, triangles, False, side)
-    worn, cloth = _clothes_layer(person, camera)
-    cloth_ids, cloth_weights, cloth_depth = kernels.rasterise(worn["points"], worn["triangles"], True, side)
+    worn = layers.clothes_layer(person, camera)
+    cloth_ids, cloth_weights, cloth_depth = worn.rasterise(side)
     dressed = (cloth_ids >= 0) & (cloth_depth > depth)
     cloth_ids[~dressed], ids[dressed], depth[dressed] = -1, -1, cloth_depth[dressed]
     upright = kernels.vertex_normals(vertices, triangles)
     normals = np.ascontiguousarray(upright @ camera.turn.T)
 
-    strand = hair.strands(person)
-    locks = _hair_layer(person, vertices, upright, strand, camera) if person.style != "bald" else None
+    locks = layers.hair_layer(person, vertices, upright, camera)
     shadows = _shadow_map(light, placed, triangles, locks)
     front = depth
     if locks is not None:
-        lock_ids, lock_weights, lock_depth = kernels.rasterise(locks["points"], locks["triangles"], True, side)
+        lock_ids, lock_weights, lock_depth = locks.rasterise(side)
         lock_ids[lock_depth < depth - 0.02] = -1
         front = np.where(lock_ids >= 0, np.maximum(depth, lock_depth), depth)
     open_sky = kernels.sky(front, 0.06 * camera.scale, 0.22 * camera.scale, 1.45, 1 / camera.scale)
@@ -163,11 +161,11 @@ def render(
     )
     image = np.broadcast_to(np.asarray(background, np.float32), (side, side, 3)).copy()
     image[ids >= 0] = colour[ids >= 0]
-    image[dressed] = _shade(worn, cloth_ids, cloth_weights, open_sky, cloth, light, shadows)[dressed, :3]
+    image[dressed] = worn.shade(cloth_ids, cloth_weights, open_sky, light, shadows)[dressed, :3]
     covered = np.zeros((side, side), np.float32)
     _draw_lashes(image, person, points, depth)
     if locks is not None:
-        layer = _shade(locks, lock_ids, lock_weights, open_sky, strand, light, shadows)
+        layer = locks.shade(lock_ids, lock_weights, open_sky, light, shadows)
         alpha = layer[..., 3:]
         image = image * (1 - alpha) + layer[..., :3] * alpha
         covered = np.maximum(covered, alpha[..., 0])
@@ -186,36 +184,6 @@ def render(
     )
 
 
-def _hair_layer(person, vertices, upright, strand, camera):
-    model = head()
-    lifted, triangles = hair.cap(person, vertices, upright, strand)
-    base, cap = model.vertices, len(triangles)
-    if person.style in ("mid", "long", "headscarf"):
-        more, more_triangles, more_base = hair.curtain(person)
-        triangles = np.concatenate([triangles, more_triangles + len(lifted)])
-        lifted, base = np.concatenate([lifted, more]), np.concatenate([base, more_base])
-    return _layer(camera, lifted, triangles, base, cap)
-
-
-def _clothes_layer(person, camera):
-    vertices, triangles, base, cloth = clothes(person)
-    return _layer(camera, vertices, triangles, base, 0), cloth
-
-
-def _layer(camera, vertices, triangles, base, cap):
-    """A mesh of hair or cloth, placed. base and cap: see `shading.shade_hair`."""
-    placed = camera.place(vertices)
-    normals, points = kernels.vertex_normals(placed, triangles), camera.screen(placed)
-    return {"triangles": triangles, "cap": cap, "base": base, "placed": placed, "points": points, "normals": normals}
-
-
-def _shade(layer, ids, weights, open_sky, strand, light, shadows):
-    return shading.shade_hair(
-        ids, weights, layer["triangles"], layer["base"], layer["cap"], layer["placed"], layer["normals"],
-        open_sky, strand, light, shadows,
-    )  # fmt: skip
-
-
 def _shadow_map(light, placed, triangles, locks):
     """Depth seen from the key light, over head and hair."""
     across = np.cross([0, 1, 0], light.key)
@@ -223,7 +191,7 @@ def _shadow_map(light, placed, triangles, locks):
     axes = np.stack([across, np.cross(light.key, across), light.key]).astype(np.float32)
     scale = SHADOW_MAP / 2.6
     depth = np.full((SHADOW_MAP, SHADOW_MAP), kernels.FAR, np.float32)
-    casts = [(placed, triangles)] + ([(locks["placed"], locks["triangles"])] if locks else [])
+    casts = [(placed, triangles)] + ([(locks.placed, locks.triangles)] if locks else [])
     for points, faces in casts:
         seen = points @ axes.T
         seen[:, 0] = SHADOW_MAP / 2 + seen[:, 0] * scale

@@ -143,7 +143,7 @@ def make_face(
         scene.photograph(image, rng),
         label,
         subject,
-        sample_votes(expression.chances, rng),
+        sample_votes(expression.chances, label, rng),
         expression.action.mean(1),
         made.landmarks,
         made.masks,

@@ -55,12 +55,12 @@ def _measured(claim: Claim, ours: Ours) -> Measured:
     def shown(value: float) -> str:
         return f"{100 * value:.2f}" if share else digits(value)
 
-    bounds = metric["interval"]
+    bounds, older = metric["interval"], ", an earlier edition" if record.superseded(result) else ""
     return Measured(
         f"{shown(metric['value'])} {claim.unit}".strip() + label,
         NOTHING if bounds is None else _range(*map(shown, bounds)),
         NOTHING if metric["n"] is None else f"{metric['n']:,}",
-        f"{ours.profile} profile, {DATA.get(ours.data, ours.data)}, seed {result['seed']}, "
+        f"{ours.profile} profile, {DATA.get(ours.data, ours.data)}{older}, seed {result['seed']}, "
         f"revision {result['revision']}, {result['date'][:10]}",
         True,
     )

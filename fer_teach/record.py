@@ -34,6 +34,8 @@ def begin(chapter: str, profile: str, data: dict, seed: int) -> None:
     chapter: such as "01_deep_emotion"; profile: "quick", "full" or "paper"; data: split -> FaceDataset;
     seed: the run's seed. Anything recorded before in this process is dropped.
     """
+    from .data import rendered
+
     splits = list(data.values())
     _state.clear()
     _state.update(
@@ -49,6 +51,7 @@ def begin(chapter: str, profile: str, data: dict, seed: int) -> None:
                 "name": splits[0].name,
                 "counts": {split: len(dataset) for split, dataset in data.items()},
                 "hash": _joined(dataset.fingerprint for dataset in splits),
+                "edition": rendered.edition(),
             },
             "seed": int(seed),
             "versions": versions(),
@@ -215,6 +218,13 @@ def result(chapter: str, profile: str, data: str) -> dict | None:
     """The committed record of a full or paper run, or None where there is none yet."""
     path = paths.results() / chapter / f"{profile}-{data}.json"
     return read(path) if path.is_file() else None
+
+
+def superseded(held: dict) -> bool:
+    """Whether a record is of rendered faces that look different now; `data.edition` says of which."""
+    from .data import rendered
+
+    return held["data"]["name"] == "rendered" and held["data"].get("edition") != rendered.edition()
 
 
 def versions() -> dict[str, str]:

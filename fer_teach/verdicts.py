@@ -67,6 +67,8 @@ def _item(chapter: str, question: dict) -> str:
     bar = question.get("above")
     printed = bar in {claim.id for claim in claims.load(chapter)}
     beside = f" beside {claims.cite(chapter, bar)}" if printed else ""
+    if ours and record.superseded(asked_of(chapter, question)):
+        where += ", on an earlier edition of the faces"
     said += [f"{where}: {ours}{beside}."] if ours else []
     said += [f"Printed: {_printed(chapter, question)}."] if "printed" in question else []
     return " ".join(said)

@@ -160,7 +160,7 @@ def test_intensities_are_labels_as_they_are_and_votes_agree_as_often_as_raters_d
     agreed = []
     for label in range(len(CLASSES)):
         drawn = [sample_expression(label, rng) for _ in range(300)]
-        assert all(0 <= e.action.min() and e.action.max() <= 1 for e in drawn)
+        assert all(e.action.min() >= 0 and e.action.max() <= 1 for e in drawn)
         assert all(e.chances.argmax() == label for e in drawn)
         agreed.append(np.mean([e.chances[label] for e in drawn]))
     assert 0.55 < min(agreed) < 0.7 < 0.8 < max(agreed) < 0.95  # FERPlus: .61 (disgust) to .92 (happiness)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fer_teach import chapters, cli, paths, record, regress, runner, sweep, tables
+from fer_teach.data import rendered
 from fer_teach.errors import DataError, FerTeachError
 
 
@@ -121,6 +122,22 @@ def test_a_mean_over_seeds_has_an_interval_and_one_seed_has_none(begun):
     assert metrics["three"]["value"] == pytest.approx(0.2)
     assert metrics["three"]["interval"] == pytest.approx([0.2 - 0.24841, 0.2 + 0.24841], abs=1e-4)  # 4.3 / 10 sqrt 3
     assert metrics["one"] == {"value": 0.1, "n": 50, "interval": None}
+
+
+def test_numbers_from_an_earlier_edition_of_the_faces_say_so(begun):
+    held = record.current()
+    assert held["data"]["edition"] == rendered.edition()
+    for name, edition, older in (
+        ("rendered", rendered.edition(), False),
+        ("rendered", "0123456789abcdef", True),
+        ("rendered", None, True),
+        ("ferplus", None, False),
+    ):
+        held["data"]["name"] = name
+        held["data"].pop("edition", None)
+        held["data"] |= {} if edition is None else {"edition": edition}
+        assert record.superseded(held) == older
+        assert ("earlier edition" in tables.provenance(held)) == older
 
 
 def test_what_is_no_record_is_refused(tmp_path):

@@ -3,7 +3,8 @@ or a folder of the user's own."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import hashlib
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,12 @@ SPLITS = ("train", "valid", "test", "gallery")
 def file_of(split: str) -> Path:
     """Where a split lies."""
     return Path(__file__).with_name("faces") / f"{split}.npz"
+
+
+@cache
+def edition() -> str:
+    """16 hex digits of the packed files: faces that look different have another edition."""
+    return hashlib.sha256(b"".join(file_of(split).read_bytes() for split in SPLITS)).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1)  # the last one alone: whoever loads three splits holds them already

@@ -643,11 +643,13 @@ a time, the last rung is no better than that on validation images. The network t
 
 # %%
 tables.say("paper", "ferplus", """
-FERPlus shows the same photographs with better labels, in eight classes. There the network as described reads {described_accuracy}, and {described_views_accuracy}
-if a face is also read mirrored and moved; the top of the ladder reads {ladder_top_accuracy}, three of them together {together_accuracy}. So most of the distance to
-perfection on FER2013 is in its labels. The transformer helps here no more than on rendered faces: it changes the described network by
-{stn_gain_upright:points} on upright faces, {stn_gain_rotated:points} on turned ones, {stn_gain_shifted:points} on shifted ones and
-{stn_gain_occluded:points} on covered ones, although its theta moves: by {theta_spread_upright} from face to face.
+FERPlus labels the same photographs anew, in eight classes, and leaves out those without a majority. There the network **as described** reads
+{described_accuracy}, and {described_views_accuracy} if a face is also read mirrored and moved; the **top of the ladder** reads {ladder_top_accuracy}, three
+of them together {together_accuracy}. Both lie far above the same networks on FER2013: much of what looks like a network's error there is a label, or a face that
+people do not agree on.
+
+The transformer changes the described network by {stn_gain_upright:points} on upright faces, {stn_gain_rotated:points} on turned ones,
+{stn_gain_shifted:points} on shifted and {stn_gain_occluded:points} on covered ones, although its theta moves, by {theta_spread_upright} from face to face.
 """)
 
 # %%

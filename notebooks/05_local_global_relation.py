@@ -326,7 +326,7 @@ Table(f"Weak labels of {weak['train'].name}", "A constant answer is right for ha
 # %% mystnb={"image": {"alt": "Twelve small faces in two rows, each with its label above: the eyes' word or its opposite in the upper row, the mouth's in the lower."}}
 looked = [weak_split(weak["train"], part, 6, SEED + 1) for part in PARTS]
 titles = [split.classes[int(label)].replace("_", " ") for split in looked for label in split.labels]
-figures.gallery(torch.cat([split.images for split in looked]), titles, columns=6, size=1.3)
+figures.gallery(torch.cat([split.images for split in looked]), titles, columns=6, size=1.1)
 
 # %% [markdown]
 # ## Where, and what

@@ -221,10 +221,11 @@ def result(chapter: str, profile: str, data: str) -> dict | None:
 
 
 def superseded(held: dict) -> bool:
-    """Whether a record is of rendered faces that look different now; `data.edition` says of which."""
+    """Whether a record used rendered faces, alone or beside others, that look different now (see `data.edition`)."""
     from .data import rendered
 
-    return held["data"]["name"] == "rendered" and held["data"].get("edition") != rendered.edition()
+    seen = held["data"]["name"] == "rendered" or any(split.startswith("rendered") for split in held["data"]["counts"])
+    return seen and held["data"].get("edition") != rendered.edition()
 
 
 def versions() -> dict[str, str]:

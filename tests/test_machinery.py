@@ -138,6 +138,8 @@ def test_numbers_from_an_earlier_edition_of_the_faces_say_so(begun):
         held["data"] |= {} if edition is None else {"edition": edition}
         assert record.superseded(held) == older
         assert ("earlier edition" in tables.provenance(held)) == older
+    held["data"]["counts"] = {"train": 3, "rendered train": 3}  # photographs, and maps learned from rendered faces
+    assert record.superseded(held)
 
 
 def test_what_is_no_record_is_refused(tmp_path):

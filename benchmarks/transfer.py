@@ -8,9 +8,8 @@ Rendered faces are measured on the packed test split, every class equally often.
 majority hides how often a face is half a class, and rare classes most (Barsoum et al. 2016). Rendered faces also vary
 in light, focus and shape while training (`varied`); photographs do by themselves. "corrected" divides the network's
 probabilities by the shares of the votes it was trained on and multiplies by the class shares of the test faces.
-Trainings are kept under
---keep and go on after a stop. The network is ResidualEmotion of chapter 01 as it stands; every row says which that was
-(a hash of its code, its number of parameters), and a changed network starts anew.
+Trainings are kept under --keep and go on after a stop. The network is ResidualEmotion of chapter 01 as it stands; every
+row says which that was (a hash of its code, its number of parameters), and a changed network starts anew.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ AUGMENT = training.Augment(flip=0.5, shift=0.06, rotate=8, scale=0.08, brightnes
 SHOWN = ("accuracy", "balanced_accuracy")
 STEPS = 2400  # of 128 images, for every row, so that no row trains longer than another
 CHAPTER, NETWORK = "01_deep_emotion", "ResidualEmotion"
+soft_labels = chapters.load("00_faces").soft_labels
 
 
 def balanced(split, seed):
@@ -74,14 +74,9 @@ def varied(x, generator):
     return 2 * (y + draw(0, 0.05) * torch.randn(x.shape, generator=generator)) - 1
 
 
-def soft(votes):
-    """Votes on the eight emotions as shares that sum to 1. votes: (N, 10). Returns float (N, 8)."""
-    return votes[:, :8] / votes[:, :8].sum(1, keepdim=True)
-
-
 def feed(dataset, index, generator):
     """Pictures and votes, for `training.fit`."""
-    images, target = dataset.images[index], soft(dataset.votes[index])
+    images, target = dataset.images[index], soft_labels(dataset.votes[index])
     if generator is None:
         return training.normalise(images), target
     x = training.augment_images(images, AUGMENT, generator)
@@ -107,7 +102,7 @@ def shares(labels):
 def measure(network, train, test):
     """Accuracy, balanced accuracy and recalls on `test`, raw and with the class shares corrected."""
     raw = evaluation.predict(network, test, flips=True)
-    corrected = raw / soft(train.votes).mean(0) * shares(test.labels)
+    corrected = raw / soft_labels(train.votes).mean(0) * shares(test.labels)
     out = {"n": len(test)}
     for name, probabilities in (("raw", raw), ("corrected", corrected / corrected.sum(1, keepdim=True))):
         scored = evaluation.scores(probabilities, test.labels, test.classes)

@@ -220,12 +220,16 @@ def result(chapter: str, profile: str, data: str) -> dict | None:
     return read(path) if path.is_file() else None
 
 
+EARLIER = "an earlier edition of the faces"  # what a page says of a record that is superseded
+
+
 def superseded(held: dict) -> bool:
     """Whether a record used rendered faces, alone or beside others, that look different now (see `data.edition`)."""
     from .data import rendered
 
-    seen = held["data"]["name"] == "rendered" or any(split.startswith("rendered") for split in held["data"]["counts"])
-    return seen and held["data"].get("edition") != rendered.edition()
+    of = held["data"]
+    used = of["name"] == "rendered" or any(split.startswith("rendered") for split in of["counts"])
+    return used and of.get("edition") != rendered.edition()
 
 
 def versions() -> dict[str, str]:

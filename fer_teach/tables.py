@@ -89,14 +89,11 @@ def confusion(name: str, matrix, classes) -> Stack:
     return Stack(shown)
 
 
-SUPERSEDED = "an earlier edition of the faces"
-
-
 def provenance(recorded: dict) -> str:
     """Where a record comes from, in a line: profile, data, date, revision, machine, duration."""
     device, minutes = recorded["device"], recorded["seconds"] / 60
     threads = "1 thread" if device["threads"] == 1 else f"{device['threads']} threads"
-    faces = f" ({SUPERSEDED})" if records.superseded(recorded) else ""
+    faces = f" ({records.EARLIER})" if records.superseded(recorded) else ""
     earlier = f", besides {recorded['reused']} results kept from earlier runs" if recorded.get("reused") else ""
     if recorded.get("reused_seconds", 0) >= 30:
         earlier += f" ({recorded['reused_seconds'] / 60:.0f} minutes of computing)"
@@ -243,7 +240,7 @@ def say(profile: str, data: str, template: str) -> Prose:
             return claims.cite(current["chapter"], name)
         raise FerTeachError(f"{{{name}}} is neither a metric of {current['chapter']} nor one of its claims.")
 
-    older = f" (Recorded on {SUPERSEDED}.)" if records.superseded(recorded) else ""
+    older = f" (Recorded on {records.EARLIER}.)" if records.superseded(recorded) else ""
     return Prose(re.sub(r"{([\w-]+)(?::([^}]*))?}", fill, template) + older)
 
 

@@ -19,7 +19,10 @@ def verdict(low: float, high: float, above: float = 0.0) -> str:
 
 def answer(chapter: str, question: dict) -> tuple[str, str]:
     """The verdict on one question, and our number with its interval, as text ("" where no record is committed)."""
-    held = asked_of(chapter, question)
+    return _answer(chapter, question, asked_of(chapter, question))
+
+
+def _answer(chapter: str, question: dict, held: dict | None) -> tuple[str, str]:
     if held is None:
         return NOT_YET, ""
     value, low, high = _measured(question, held)
@@ -61,15 +64,15 @@ def _printed(chapter: str, question: dict) -> str:
 
 
 def _item(chapter: str, question: dict) -> str:
-    word, ours = answer(chapter, question)
+    held = asked_of(chapter, question)
+    word, ours = _answer(chapter, question, held)
     said = [f"- **{word.capitalize()}.** {question['says']}."]
     where = f"On {claims.DATA.get(question['on'], question['on'])}" if "on" in question else "Here"
     bar = question.get("above")
     printed = bar in {claim.id for claim in claims.load(chapter)}
     beside = f" beside {claims.cite(chapter, bar)}" if printed else ""
-    if ours and record.superseded(asked_of(chapter, question)):
-        where += ", on an earlier edition of the faces"
-    said += [f"{where}: {ours}{beside}."] if ours else []
+    older = f", on {record.EARLIER}" if held and record.superseded(held) else ""
+    said += [f"{where}{older}: {ours}{beside}."] if ours else []
     said += [f"Printed: {_printed(chapter, question)}."] if "printed" in question else []
     return " ".join(said)
 

@@ -166,8 +166,8 @@ def main(data):
     }
     shapes = shape_targets(root / "mpfb2/targets", len(vertices), use)
     units["browAngle"] = shapes["eyebrows/eyebrows-angle-up+"]
-    closer_brows(units, vertices[use])
     base = vertices[use].astype(np.float32)
+    closer_brows(units, base)
     corners, weights = between_vertices(base, triangles[part == 0], brow_points())
     arrays = {
         "vertices": base,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fer_teach.faces.hair import sheet
 from fer_teach.faces.head import SKIN, head
 from fer_teach.faces.person import Person
 from fer_teach.faces.shading import Strands
@@ -27,15 +28,12 @@ def clothes(person: Person):
     fall = top - down + 0.06 * np.cos(angle) * (down > 0.3)  # shoulders slope forward
     x = middle[0] + (reach[0] + wide) * np.sin(angle)
     z = middle[2] + (reach[2] + deep) * np.cos(angle)
-    vertices = np.stack([x, fall + 0 * angle, z], -1).reshape(-1, 3)
-    around = np.broadcast_to(angle, x.shape)
-    base = np.stack([around * 0.2, fall + 0 * angle, np.full(x.shape, 9.0)], -1).reshape(-1, 3)
-    start = np.arange(len(PROFILE) - 1)[:, None] * COLUMNS
-    here, there = start + np.arange(COLUMNS), start + (np.arange(COLUMNS) + 1) % COLUMNS
-    triangles = np.stack([here, there, there + COLUMNS, here, there + COLUMNS, here + COLUMNS], -1).reshape(-1, 3)
+    vertices = np.stack([x, fall, z], -1).reshape(-1, 3)
+    base = np.stack([np.broadcast_to(angle * 0.2, x.shape), fall, np.full(x.shape, 9.0)], -1).reshape(-1, 3)
+    triangles = sheet(*x.shape, closed=True).reshape(-1, 3)
     colour = rng.uniform(0.08, 0.8, 3) ** 2
     colour = colour.mean() + rng.uniform(0, 0.7) * (colour - colour.mean())
     cloth = Strands(
         colour, np.array([0.0, 180.0]), np.zeros(2), 0.0, 0.0, 0.0, 0.01, 0.0, 1.0, float(person.seed % 991)
     )
-    return vertices.astype(np.float32), triangles.astype(np.int32), base.astype(np.float32), cloth
+    return vertices.astype(np.float32), triangles, base.astype(np.float32), cloth

@@ -126,9 +126,10 @@ CONFUSED = {  # what a rater may take each class for, and how readily
     "fear": {"surprise": 0.6, "sadness": 0.25, "disgust": 0.15},
     "contempt": {"neutral": 0.5, "happiness": 0.25, "disgust": 0.25},
 }
-AGREED = dict(  # share of the raters who agree on a clear face, about as in FERPlus
-    zip(CLASSES, (0.85, 1.0, 0.86, 0.80, 0.80, 0.62, 0.66, 0.67), strict=True)
-)
+AGREED = {  # share of the raters who agree on a clear face, about as in FERPlus
+    "neutral": 0.85, "happiness": 1.0, "surprise": 0.86, "sadness": 0.80, "anger": 0.80, "disgust": 0.62, "fear": 0.66,
+    "contempt": 0.67,
+}  # fmt: skip
 IDLE = ("AU1", "AU2", "AU4", "AU6", "AU7", "AU12", "AU14", "AU15", "AU17", "AU18", "AU23", "AU24", "AU25")
 
 

@@ -98,14 +98,21 @@ def curtain(person: Person):
         places.append(np.stack([x, np.full(columns, y) + 0.02 * waves[row], z], 1))
         lower = np.full(columns, (rows - 1 - row) * 0.8)
         base.append(np.stack([np.arange(columns) * 0.22, np.full(columns, y), lower], 1))
-    corner = np.arange(columns - 1)
-    triangles = [
-        np.stack([row * columns + corner + a, row * columns + corner + b, row * columns + corner + c], 1)
-        for row in range(rows - 1)
-        for a, b, c in ((0, 1, columns + 1), (0, columns + 1, columns))
-    ]
     return (
         np.concatenate(places).astype(np.float32),
-        np.concatenate(triangles).astype(np.int32),
+        sheet(rows, columns).swapaxes(1, 2).reshape(-1, 3),
         np.concatenate(base).astype(np.float32),
     )
+
+
+def sheet(rows: int, columns: int, closed: bool = False) -> np.ndarray:
+    """The two triangles of every cell of a sheet of rows x columns vertices: int32 (rows - 1, cells, 2, 3).
+
+    closed: the last column joins the first. Flatten the triangles in one order and keep it: normals are sums over them.
+    """
+    here = np.arange(rows * columns).reshape(rows, columns)
+    there = np.roll(here, -1, 1)
+    if not closed:
+        here, there = here[:, :-1], there[:, :-1]
+    a, b, c, d = here[:-1], there[:-1], there[1:], here[1:]
+    return np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)], 2).astype(np.int32)

@@ -1,4 +1,5 @@
-"""The 68 landmarks in dlib's order, as vertices of the base head. Used once, when the head is derived.
+"""The 68 landmarks in dlib's order, as vertices of the base head, and those of the brows between vertices. Used once,
+when the head is derived.
 
 Order (Sagonas et al. 2013): 17 points along the jaw from the subject's right ear to the left one, five for each brow,
 four down the bridge of the nose, five under it, six for each eye, twelve around the lips, eight inside them. x grows

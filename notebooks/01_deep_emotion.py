@@ -654,9 +654,10 @@ The transformer changes the described network by {stn_gain_upright:points} on up
 
 # %%
 tables.say("full", "rendered", """
-On rendered faces the transformer is not shown to help or harm, for every interval holds zero: {stn_gain_upright:points} on upright faces, {stn_gain_rotated:points} on turned ones, {stn_gain_shifted:points}
-on shifted, {stn_gain_occluded:points} on covered ones and {stn_gain_posed:points} where the head is turned. Its theta differs from face to face by
-{theta_spread_upright} on average, on turned ones by {theta_spread_rotated}; to undo those turns it would have to be about 0.15.
+On rendered faces the transformer is not shown to help or harm, for every interval holds zero: {stn_gain_upright:points} on upright faces,
+{stn_gain_rotated:points} on turned ones, {stn_gain_shifted:points} on shifted, {stn_gain_occluded:points} on covered ones and {stn_gain_posed:points} where
+the head is turned. Its theta differs from face to face by {theta_spread_upright} on average, on turned ones by {theta_spread_rotated}; to undo those turns
+it would have to be about 0.15.
 
 *Happy means mouth*: of happy faces that one network reads right, the square's map peaks in the mouth for {happy_occlusion_hits_mouth}, the gradient's for
 {happy_gradient_hits_mouth}.

@@ -993,7 +993,7 @@ On rendered faces, over ten seeds: the **two-step fusion** gains {gain_two_step_
 **attention** gains {gain_attention_less_none:points}; **CosFace** gains {gain_cosface_less_softmax:points} over softmax; the **mixture** gains
 {gain_mixture_less_none:points}; **all parts together** gain {gain_glma_less_g:points} over the whole face alone, which is neither aligned nor as large a
 network. A gain below zero is a loss; an interval that holds zero leaves the sign open. So neither the fusion nor the mixture is shown to help or harm. Over
-seeds attention gains, and CosFace loses, less than half a point.
+seeds attention gains a little and CosFace loses a little; McNemar's test, image by image, hardly ever confirms it.
 
 **Alignment** passes both tests: it gains {gain_aligned_less_fixed:points}. With all else as before, but its regions cut at fixed places, the network reads
 {fixed_places} right, the whole face alone {g_cosface_two_step}. Two trainings of one network differ on {seeds_disagree:%} of the test images.
@@ -1003,8 +1003,8 @@ seeds attention gains, and CosFace loses, less than half a point.
 tables.say("full", "rendered", """
 Behind one cell of pooling, eyes and mouth get {mass_trained_1_cells:plain} times the attention that their area alone would give, behind nine cells
 {mass_trained_3_cells:plain} times. So attention gathers where it has to, in most trainings. Does it follow the face before it? One map for all faces, the
-mean, does better: the trained map gathers less there. The difference, paired by seed, in shares of the area: {mass_more_than_one_map_1_cells:plain} behind one cell,
-{mass_more_than_one_map_3_cells:plain} behind nine.
+mean, does better: the trained map gathers less there. The difference, paired by seed, in shares of the area:
+{mass_more_than_one_map_1_cells:plain} behind one cell, {mass_more_than_one_map_3_cells:plain} behind nine.
 
 Reading the regions in another order costs the two-step fusion {shuffle_costs_two_step:points}, the concatenation {shuffle_costs_concat_equal:points}. The
 trained LSTM hardly minds the order; the concatenation, with weights of its own for each place, does.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fer_teach.faces.hair import sheet
 from fer_teach.faces.head import SKIN, head
 from fer_teach.faces.person import Person
 from fer_teach.faces.shading import Strands
+from fer_teach.faces.sheets import sheet
 
 COLUMNS = 28
 PROFILE = np.array(  # from the collar down: height below it (decimetres), then width and depth beyond the neck's

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fer_teach.faces.sheets import sheet
+
 
 class Glasses(NamedTuple):
     """Frame and lenses as vertices (N, 3) and triangles (T, 3), decimetres, and the frame's linear RGB."""
@@ -31,13 +33,8 @@ def _tube(points, radius, closed, around=5):
     over = np.cross(across, way)
     angles = np.arange(around) * 2 * np.pi / around
     rings = np.concatenate([points + radius * (np.cos(a) * across + np.sin(a) * over) for a in angles])
-    triangles = []
-    for i in range(n if closed else n - 1):
-        j = (i + 1) % n
-        for k in range(around):
-            m = (k + 1) % around
-            triangles += [[k * n + i, k * n + j, m * n + j], [k * n + i, m * n + j, m * n + i]]
-    return rings, np.array(triangles)
+    once_more = sheet(around + 1, n, closed).swapaxes(0, 1).reshape(-1, 3)  # the last row is the first again
+    return rings, once_more % len(rings)
 
 
 def glasses(eyes: np.ndarray, bridge: float, rng: np.random.Generator) -> Glasses:

@@ -7,6 +7,7 @@ import numpy as np
 from fer_teach.faces.head import SKIN, head
 from fer_teach.faces.person import Person
 from fer_teach.faces.shading import Strands
+from fer_teach.faces.sheets import sheet
 
 AXIS = 0.45  # z of the upright axis of the skull, decimetres
 KNOTS = np.array([0.0, 28, 48, 62, 80, 100, 180])  # degrees around the head, 0 in front
@@ -103,16 +104,3 @@ def curtain(person: Person):
         sheet(rows, columns).swapaxes(1, 2).reshape(-1, 3),
         np.concatenate(base).astype(np.float32),
     )
-
-
-def sheet(rows: int, columns: int, closed: bool = False) -> np.ndarray:
-    """The two triangles of every cell of a sheet of rows x columns vertices: int32 (rows - 1, cells, 2, 3).
-
-    closed: the last column joins the first. Flatten the triangles in one order and keep it: normals are sums over them.
-    """
-    here = np.arange(rows * columns).reshape(rows, columns)
-    there = np.roll(here, -1, 1)
-    if not closed:
-        here, there = here[:, :-1], there[:, :-1]
-    a, b, c, d = here[:-1], there[:-1], there[1:], here[1:]
-    return np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)], 2).astype(np.int32)

@@ -764,10 +764,12 @@ def test_the_words_on_rendered_faces_fit_their_record():
     kept = record.result(NAME, "full", "rendered")
     metrics = kept["metrics"]
     assert {row["seed"] for row in kept["tables"]["contrasts"]} == set(range(10))
-    for name in ("two_step_less_concat_of_equal_size", "attention_less_none"):
+    for name in ("two_step_less_concat_of_equal_size", "mixture_less_none"):
         assert holds_zero(metrics[f"gain_{name}"])
-    for name in ("cosface_less_softmax", "mixture_less_none"):
-        assert metrics[f"gain_{name}"]["interval"][1] < 0
+    low, high = metrics["gain_attention_less_none"]["interval"]  # "gains a little"
+    assert 0 < low < high < 0.01
+    low, high = metrics["gain_cosface_less_softmax"]["interval"]  # "loses a little"
+    assert -0.01 < low < high < 0
     for name in ("glma_less_g", "aligned_less_fixed"):
         assert metrics[f"gain_{name}"]["interval"][0] > 0.1
     assert metrics["fixed_places"]["value"] - metrics["g_cosface_two_step"]["value"] < 0.05
@@ -776,8 +778,8 @@ def test_the_words_on_rendered_faces_fit_their_record():
         tests.setdefault(row["contrast"], []).append(row["pvalue"])
     sure = [name for name, values in tests.items() if np.median(values) < 0.05]
     assert sure == ["G + L + M + A : G", "aligned : fixed"]
-    for cells in (3, 1):  # one map for all faces does nearly as well
-        assert max(map(abs, metrics[f"mass_more_than_one_map_{cells}_cells"]["interval"])) < 0.1
+    for cells in (3, 1):  # one map for all faces gathers more
+        assert metrics[f"mass_more_than_one_map_{cells}_cells"]["interval"][1] < 0
     assert metrics["mass_trained_1_cells"]["interval"][0] > metrics["mass_trained_3_cells"]["interval"][1]
     assert metrics["shuffle_costs_concat_equal"]["interval"][0] > metrics["shuffle_costs_two_step"]["interval"][1]
 
